@@ -1,0 +1,78 @@
+/** The far side of devices: what toolstack fills in with files, terminals and pages. All of it asynchronous or queued. */
+
+/** A random-access medium: a disk or floppy image. Offsets and lengths are bytes; callers stay inside `size`. */
+export interface BlockBackend {
+  readonly size: number;
+  readonly readonly: boolean;
+  /** Fill `target` from `offset`. Rejects with a VmxonError when the host cannot read. */
+  read(offset: number, target: Uint8Array): Promise<void>;
+  /** Write all of `source` at `offset`; resolved does not mean durable. */
+  write(offset: number, source: Uint8Array): Promise<void>;
+  /** Resolves once everything written before is durable. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Where a serial line's transmitted bytes go. Received bytes are pushed into the device's `receive`. */
+export interface ByteSink {
+  write(byte: number): void;
+}
+
+/** Geometry of a floppy or disk. */
+export interface Geometry {
+  readonly cylinders: number;
+  readonly heads: number;
+  readonly sectors: number;
+}
+
+/** A floppy drive as its controller and the firmware share it. `changed` is the drive's disk-change latch. */
+export interface FloppyDrive {
+  medium: FloppyMedium | undefined;
+  changed: boolean;
+}
+
+export interface FloppyMedium {
+  readonly backend: BlockBackend;
+  readonly geometry: Geometry;
+  /** CMOS drive type that carries it: 1 = 360 KB, 2 = 1.2 MB, 3 = 720 KB, 4 = 1.44 MB, 5 = 2.88 MB. */
+  readonly driveType: 1 | 2 | 3 | 4 | 5;
+  readonly writeProtected: boolean;
+}
+
+/** A fixed disk as its controller and the firmware share it. */
+export interface Disk {
+  readonly backend: BlockBackend;
+  /** Physical geometry reported by IDENTIFY; `sectors` ≤ 63, `heads` ≤ 16, `cylinders` ≤ 16383. */
+  readonly geometry: Geometry;
+  readonly serial: string;
+  readonly model: string;
+}
+
+/** A copy of a text screen. Cells are VGA character/attribute pairs. */
+export interface TextScreen {
+  readonly columns: number;
+  readonly rows: number;
+  /** rows × columns cells: character code (CP437 unless the guest loaded fonts) | attribute << 8. */
+  readonly cells: Uint16Array;
+  /** Cell index of the cursor, or -1 when hidden. */
+  readonly cursor: number;
+  /** True while blinking attributes mean bright backgrounds off (attribute bit 7 = blink). */
+  readonly blink: boolean;
+}
+
+/** A copy of a graphics screen: width × height RGBA pixels. */
+export interface Frame {
+  readonly width: number;
+  readonly height: number;
+  readonly rgba: Uint8ClampedArray;
+}
+
+/** What a display front end can ask a video adapter. */
+export interface Display {
+  /** The text screen, or undefined in graphics modes. */
+  text(): TextScreen | undefined;
+  /** The picture as a monitor would show it, in any mode. */
+  frame(): Frame;
+  /** Changes whenever something visible changed since it was last read. */
+  readonly generation: number;
+}

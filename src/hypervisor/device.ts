@@ -1,0 +1,61 @@
+/**
+ * What a device is to the hypervisor: an object that answers port and memory accesses at offsets of its own.
+ * A device never knows its address, its vector or the processor; lines, clocks and backends are handed to its constructor.
+ */
+
+/** Bytes of one access. */
+export type AccessSize = 1 | 2 | 4;
+
+/** A device on the I/O port bus. `offset` counts from the start of the range that the machine description gave it. */
+export interface PortDevice {
+  /** Value read, zero-extended; bits above `size` bytes must be zero. Never throws. */
+  read(offset: number, size: AccessSize): number;
+  /** `value` is unsigned and already cut to `size` bytes. Never throws. */
+  write(offset: number, size: AccessSize, value: number): void;
+}
+
+/** A device in guest-physical memory; the same contract as {@link PortDevice}. */
+export type MmioDevice = PortDevice;
+
+/** State that survives save and restore: plain data only (numbers, strings, booleans, arrays, Uint8Array, nested records). */
+export interface Stateful<State> {
+  /** Power-on state; also what a machine reset does. */
+  reset(): void;
+  /** A deep copy that later activity does not change. */
+  state(): State;
+  restore(state: State): void;
+}
+
+/** An interrupt request wire. Level semantics: edges are what the controller sees when the level changes. */
+export interface InterruptLine {
+  set(level: boolean): void;
+}
+
+/** A line that leads nowhere. */
+export const NO_LINE: InterruptLine = { set() {} };
+
+/** The port bus as a bus master or the firmware sees it. */
+export interface PortIo {
+  in(port: number, size: AccessSize): number;
+  out(port: number, size: AccessSize, value: number): void;
+}
+
+/**
+ * Guest-physical memory as devices, firmware and the builder see it. Addresses outside RAM read as all ones and swallow
+ * writes (no access throws); writes through it are seen by the processor, code included.
+ */
+export interface GuestMemory {
+  /** Bytes of RAM at guest-physical 0, the hole at 0xA0000 included. */
+  readonly size: number;
+  read8(gpa: number): number;
+  read16(gpa: number): number;
+  /** Unsigned. */
+  read32(gpa: number): number;
+  write8(gpa: number, value: number): void;
+  write16(gpa: number, value: number): void;
+  write32(gpa: number, value: number): void;
+  /** Copy `target.length` bytes out of guest memory. */
+  read(gpa: number, target: Uint8Array): void;
+  /** Copy `source` into guest memory. */
+  write(gpa: number, source: Uint8Array): void;
+}
