@@ -59,3 +59,36 @@ export interface GuestMemory {
   /** Copy `source` into guest memory. */
   write(gpa: number, source: Uint8Array): void;
 }
+
+/** A claim on the port bus: ports base … base + count - 1 belong to `device`. */
+export interface PortRange {
+  /** For messages and traces: "pit", "ide0". */
+  readonly name: string;
+  readonly base: number;
+  readonly count: number;
+  readonly device: PortDevice;
+}
+
+/** A claim on guest-physical memory, page-aligned. */
+export interface MmioRange {
+  readonly name: string;
+  readonly base: number;
+  readonly size: number;
+  readonly device: MmioDevice;
+}
+
+/** The domain's buses while it is being built. Overlapping claims throw VmxonError("config"). */
+export interface IoBus extends PortIo {
+  claimPorts(range: PortRange): void;
+  claimMmio(range: MmioRange): void;
+}
+
+/** What stands between interrupt lines and the vCPU: the 8259 pair now, an APIC later. */
+export interface InterruptController {
+  /** Line of an IRQ input, 0–15. Inputs of several devices on one line are OR-ed. */
+  line(irq: number): InterruptLine;
+  /** True while an interrupt waits for the processor (the INTR output). */
+  readonly pending: boolean;
+  /** Interrupt acknowledge cycle: the vector to deliver. Only called while `pending` … a spurious vector otherwise. */
+  acknowledge(): number;
+}
