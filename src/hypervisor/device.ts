@@ -12,6 +12,10 @@ export interface PortDevice {
   read(offset: number, size: AccessSize): number;
   /** `value` is unsigned and already cut to `size` bytes. Never throws. */
   write(offset: number, size: AccessSize, value: number): void;
+  /** INS: fill `target` with elements of `size` bytes, little-endian, as that many reads would. Without it the bus loops. */
+  readString?(offset: number, size: AccessSize, target: Uint8Array): void;
+  /** OUTS: the reverse of {@link readString}; `source` holds whole elements. */
+  writeString?(offset: number, size: AccessSize, source: Uint8Array): void;
 }
 
 /** A device in guest-physical memory; the same contract as {@link PortDevice}. */
@@ -67,6 +71,11 @@ export interface PortRange {
   readonly base: number;
   readonly count: number;
   readonly device: PortDevice;
+  /**
+   * Widest access, in bytes, that the device takes in one piece. The bus splits wider ones into accesses of this width at
+   * consecutive ports, lowest first. 4 when absent.
+   */
+  readonly width?: AccessSize;
 }
 
 /** A claim on guest-physical memory, page-aligned. */

@@ -1,0 +1,69 @@
+// `npm test`: types, lint, import directions, file sizes, then all tests. `npm test -- WORD…` runs the test files whose
+// path contains one of the words.
+import { join } from "node:path";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
+import { checkImports } from "./check-imports.mjs";
+import { checkSizes } from "./check-sizes.mjs";
+import { build, install, localProgram, ROOT, runProgram, runScript, say, seconds } from "./setup.mjs";
+import { sourceFiles } from "./source-files.mjs";
+
+/** Test files that boot systems, start browsers or run long: after the quick ones. */
+const SLOW = [/\.oracle\.test\.ts$/, /\.boot\.test\.ts$/, /\.browser\.test\.ts$/];
+const PARALLEL = 2;
+
+/** Test files in the order in which they run, as compiled. */
+function testFiles(words) {
+  const rank = (file) => 1 + SLOW.findIndex((pattern) => pattern.test(file));
+  return sourceFiles(["tests"], /\.test\.ts$/)
+    .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+    .map((file) => join(ROOT, "dist", file.replace(/\.ts$/, ".js")));
+}
+
+/** Run one check and say how it went. */
+function check(name, work) {
+  const started = Date.now();
+  const problems = work();
+  for (const problem of problems) process.stderr.write(`  ${problem}\n`);
+  say(`${problems.length === 0 ? "ok    " : "FAILED"}  ${name} (${seconds(started)})`);
+  return problems.length === 0;
+}
+
+function lint() {
+  const shell = process.platform === "win32";
+  return runProgram(localProgram("biome"), ["check", "."], { shell }) === 0 ? [] : ["biome found problems, see above"];
+}
+
+/** Run the tests; true when all passed. */
+function runTests(files) {
+  return new Promise((resolve) => {
+    let failed = false;
+    const stream = run({ files, concurrency: PARALLEL });
+    stream.on("test:fail", (event) => {
+      if (event.todo === undefined || event.todo === false) failed = true;
+    });
+    stream.on("end", () => resolve(!failed));
+    stream.compose(new spec()).pipe(process.stdout);
+  });
+}
+
+await runScript(async () => {
+  const words = process.argv.slice(2);
+  install();
+  const checks = [
+    check("types (tsc)", () => (build() ? [] : ["tsc found problems, see above"])),
+    check("lint (biome)", lint),
+    check("import directions", checkImports),
+    check("file sizes", checkSizes),
+  ];
+  const files = testFiles(words);
+  if (files.length === 0) {
+    say(`no test file matches ${words.join(" ")}`);
+    process.exitCode = 1;
+    return;
+  }
+  say(`running ${files.length} test files, ${PARALLEL} at a time …`);
+  const passed = await runTests(files);
+  if (!passed || checks.includes(false)) process.exitCode = 1;
+});

@@ -1,0 +1,70 @@
+/** The command `vmxon`: finds the verb, runs it, and turns errors into a sentence and an exit status. */
+import { existsSync, readFileSync } from "node:fs";
+import { VmxonError } from "../common/errors.ts";
+import { didYouMean } from "../toolstack/suggest.ts";
+import { disasm } from "./disasm.ts";
+import { HELP_TOPICS, helpText } from "./help.ts";
+import { EXIT, run } from "./run.ts";
+
+const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
+  run,
+  disasm,
+  help: async ([topic]) => {
+    const text = helpText(topic);
+    if (text === undefined) {
+      throw new VmxonError(
+        "usage",
+        `no help on "${topic}".${didYouMean(topic!, HELP_TOPICS)} There is: vmxon help ${HELP_TOPICS.join("|")}`,
+      );
+    }
+    process.stdout.write(`${text}\n`);
+    return EXIT.ok;
+  },
+  version: async () => {
+    process.stdout.write(`vmxon ${version()}\n`);
+    return EXIT.ok;
+  },
+};
+
+const ALIASES: Readonly<Record<string, string>> = {
+  "--help": "help",
+  "-h": "help",
+  "--version": "version",
+  "-V": "version",
+};
+
+/** Version of the package, read from beside the compiled code (dist/src/cli). */
+function version(): string {
+  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** Errors of these codes are the command line's: exit status 2. */
+const USAGE_CODES: ReadonlySet<string> = new Set(["usage", "config"]);
+
+/** Run a command line (without node and script); the exit status. Never rejects. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    const [word, ...rest] = args;
+    if (word === undefined) {
+      process.stderr.write(`${helpText(undefined)}\n`);
+      return EXIT.usage;
+    }
+    const command = COMMANDS[ALIASES[word] ?? word];
+    if (!command) {
+      if (existsSync(word)) throw new VmxonError("usage", `to boot ${word}, type: vmxon run ${args.join(" ")}`);
+      throw new VmxonError(
+        "usage",
+        `unknown command "${word}".${didYouMean(word, Object.keys(COMMANDS))} Type: vmxon help`,
+      );
+    }
+    return await command(rest);
+  } catch (error) {
+    if (!(error instanceof VmxonError)) {
+      process.stderr.write(`vmxon: internal error: ${error instanceof Error ? error.stack : String(error)}\n`);
+      return EXIT.failed;
+    }
+    process.stderr.write(`vmxon: ${error.message}\n`);
+    return USAGE_CODES.has(error.code) ? EXIT.usage : EXIT.failed;
+  }
+}

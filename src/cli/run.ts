@@ -1,0 +1,134 @@
+/** `vmxon run`: builds a domain from the command line, shows it, plays its script and reports its end. */
+import { existsSync } from "node:fs";
+import { VmxonError } from "../common/errors.ts";
+import type { StopReason } from "../hypervisor/stop-reason.ts";
+import { Domain } from "../toolstack/domain.ts";
+import type { Host } from "../toolstack/host.ts";
+import { NODE_HOST } from "../toolstack/node/host.ts";
+import { assignFiles } from "./assign-files.ts";
+import { helpText } from "./help.ts";
+import { parseRunOptions, type RunOptions } from "./options.ts";
+import { attachTerminal, stdioSerial } from "./terminal.ts";
+
+/** Exit statuses of the command. */
+export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
+
+/** Statuses that shells give to commands ended by a signal. */
+const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+function say(message: string): void {
+  process.stderr.write(`vmxon: ${message}\n`);
+}
+
+/** Run a domain to its end; the exit status. */
+export async function run(args: readonly string[]): Promise<number> {
+  const options = parseRunOptions(args, existsSync);
+  if (options.help) {
+    process.stdout.write(`${helpText("run")}\n`);
+    return EXIT.ok;
+  }
+  const { config } = options;
+  let domain: Domain | undefined;
+  const leave = (): void => void domain?.destroy();
+  const host: Host = {
+    ...NODE_HOST,
+    openSerial: async (target) => (target === "stdio" ? stdioSerial(leave) : NODE_HOST.openSerial(target)),
+  };
+  await assignFiles(options.files, config, host);
+  requireSomethingToBoot(options);
+  const onTerminal = chooseScreen(options);
+  domain = await Domain.create(config, { host });
+  for (const notice of domain.notices) say(notice);
+
+  let status: number = EXIT.ok;
+  const signalled = (signal: NodeJS.Signals): void => {
+    status = SIGNALS[signal as keyof typeof SIGNALS];
+    leave();
+  };
+  for (const signal of Object.keys(SIGNALS)) process.once(signal, signalled);
+  process.stdout.on("error", leave);
+
+  const terminal = onTerminal ? attachTerminal(domain, leave) : undefined;
+  let failure: Error | undefined;
+  let reason: StopReason;
+  try {
+    if (!terminal) domain.onNotice(say);
+    domain.start();
+    if (options.steps.length > 0) {
+      failure = await playScript(domain, options);
+      leave();
+    }
+    reason = await domain.exited;
+  } finally {
+    terminal?.close();
+    for (const signal of Object.keys(SIGNALS)) process.off(signal, signalled);
+  }
+
+  if (options.screen === "text" && !terminal) process.stdout.write(`${domain.screen.text()}\n`);
+  if (options.traceExits) process.stderr.write(exitTable(domain));
+  if (failure) {
+    say(failure.message);
+    return status || EXIT.failed;
+  }
+  if (reason.kind === "crash") {
+    say(reason.message);
+    return status || EXIT.failed;
+  }
+  if (terminal && reason.kind !== "destroyed") say(reason.message);
+  return status;
+}
+
+function requireSomethingToBoot({ config }: RunOptions): void {
+  const { fda, fdb, hda, hdb, hdc, hdd, disk, kernel } = config;
+  if ([fda, fdb, hda, hdb, hdc, hdd, disk, kernel].some((image) => image !== undefined)) return;
+  throw new VmxonError("usage", "nothing to boot. Type: vmxon run FILE (a floppy image, disk image or kernel)");
+}
+
+/** Whether the screen is drawn in the terminal; with -nographic the serial line gets it instead. */
+function chooseScreen(options: RunOptions): boolean {
+  const { config } = options;
+  if (options.nographic) {
+    if (options.screen === "text")
+      throw new VmxonError("usage", "-nographic and --screen=text contradict each other; leave one out.");
+    config.serial ??= "stdio";
+    return false;
+  }
+  const onTerminal = process.stdout.isTTY && process.stdin.isTTY && options.screen !== "none";
+  const serial = typeof config.serial === "string" ? [config.serial] : (config.serial ?? []);
+  if (onTerminal && serial.includes("stdio")) {
+    throw new VmxonError(
+      "usage",
+      "the screen and the serial line cannot both have this terminal; add -nographic, or use -serial file:NAME.",
+    );
+  }
+  return onTerminal;
+}
+
+/** Do the steps in order; the error that ended them early. */
+async function playScript(domain: Domain, options: RunOptions): Promise<Error | undefined> {
+  try {
+    for (const step of options.steps) {
+      if (step.kind === "expect") await domain.waitFor(step.pattern, { timeout: options.timeout });
+      else if (step.kind === "press") await domain.keyboard.press(step.chord);
+      else if (options.nographic) domain.serial[0]?.write(step.text.replaceAll("\n", "\r"));
+      else await domain.keyboard.type(step.text);
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof VmxonError) return error;
+    throw error;
+  }
+}
+
+function exitTable(domain: Domain): string {
+  const counts = domain.exitCounts();
+  const total = counts.reduce((sum, { count }) => sum + count, 0);
+  const lines = counts.map(
+    ({ count, reason, name }) => `${String(count).padStart(12)}  ${String(reason).padStart(3)}  ${name}\n`,
+  );
+  return [
+    "       exits  reason\n",
+    ...lines,
+    `${String(total).padStart(12)}       total, in ${domain.instructions()} guest instructions\n`,
+  ].join("");
+}

@@ -1,0 +1,239 @@
+/**
+ * The machine description: which device of a PC/AT stands where, on which interrupt line, and how they are wired to each
+ * other. The only place that knows addresses.
+ */
+import type { ByteSink, Disk, FloppyDrive } from "../hypervisor/backend.ts";
+import type { Clock } from "../hypervisor/clock.ts";
+import type {
+  AccessSize,
+  GuestMemory,
+  InterruptLine,
+  IoBus,
+  MmioDevice,
+  PortDevice,
+  Stateful,
+} from "../hypervisor/device.ts";
+import { Mc146818 } from "../hypervisor/mc146818.ts";
+import { Pic8259 } from "../hypervisor/pic8259.ts";
+import { Pit8254 } from "../hypervisor/pit8254.ts";
+import { A20Gate } from "./a20-gate.ts";
+import { Dma8237 } from "./dma8237.ts";
+import { Fdc82077 } from "./fdc82077.ts";
+import { I8042 } from "./i8042.ts";
+import { IdeChannel } from "./ide.ts";
+import { type BootDevice, fillCmos } from "./pc-cmos.ts";
+import { Ps2Keyboard } from "./ps2-keyboard.ts";
+import { Ps2Mouse } from "./ps2-mouse.ts";
+import { DebugPort, PortA, PortB, PostPort } from "./system-ports.ts";
+import { Typist } from "./typist.ts";
+import { Uart16550 } from "./uart16550.ts";
+
+/** Interrupt inputs. */
+const IRQ = { TIMER: 0, KEYBOARD: 1, FLOPPY: 6, RTC: 8, MOUSE: 12 } as const;
+const FLOPPY_DMA = 2;
+/** Serial ports COM1–COM4. */
+const SERIAL = [
+  { name: "com1", base: 0x3f8, irq: 4 },
+  { name: "com2", base: 0x2f8, irq: 3 },
+  { name: "com3", base: 0x3e8, irq: 4 },
+  { name: "com4", base: 0x2e8, irq: 3 },
+] as const;
+/** IDE channels; two disks each. */
+const IDE = [
+  { name: "ide0", base: 0x1f0, control: 0x3f6, irq: 14 },
+  { name: "ide1", base: 0x170, control: 0x376, irq: 15 },
+] as const;
+const VGA = { PORTS: 0x3b0, PORT_COUNT: 0x30, MEMORY: 0xa0000, MEMORY_SIZE: 0x20000 } as const;
+
+/** Display adapter as the machine needs it: ports from 3B0h, memory from A0000h. */
+export interface PcVideo {
+  readonly ports: PortDevice;
+  readonly memory: MmioDevice;
+  reset(): void;
+}
+
+/** What a PC is built from. */
+export interface PcOptions {
+  readonly bus: IoBus;
+  readonly memory: GuestMemory;
+  readonly clock: Clock;
+  /** INTR of the processor. */
+  readonly intr: InterruptLine;
+  /** Told when the gate of address line 20 opens (true, as after a reset) or closes. */
+  readonly a20: InterruptLine;
+  /** The processor's reset line was pulsed, through port 64h or 92h. */
+  readonly reset: () => void;
+  /** Up to two drives; a drive may be empty. */
+  readonly floppies: readonly FloppyDrive[];
+  /** hda to hdd. */
+  readonly disks: readonly (Disk | undefined)[];
+  /** Transmitted bytes of COM1–COM4; a port without a sink is not there. */
+  readonly serial: readonly (ByteSink | undefined)[];
+  readonly vga: PcVideo & Partial<Stateful<unknown>>;
+  /** Bytes written to port E9h. */
+  readonly debug?: ByteSink;
+  /** Added to the wall clock, ms: the guest's idea of local time. */
+  readonly wallOffsetMs?: number;
+  /** Default: floppy, then disk. */
+  readonly bootOrder?: readonly BootDevice[];
+  /** Timer ticks that are made up for when the host comes late: see `Pit8254Deps`. */
+  readonly maxCatchUp?: number;
+}
+
+/** A PC: its devices by name. */
+export interface Pc {
+  readonly pic: Pic8259;
+  readonly pit: Pit8254;
+  readonly rtc: Mc146818;
+  readonly dma: Dma8237;
+  readonly controller: I8042;
+  readonly keyboard: Ps2Keyboard;
+  readonly mouse: Ps2Mouse;
+  /** Types text on the keyboard. */
+  readonly typist: Typist;
+  /** COM1–COM4; undefined where there is none. */
+  readonly uarts: readonly (Uart16550 | undefined)[];
+  readonly fdc: Fdc82077;
+  readonly ide: readonly IdeChannel[];
+  readonly a20: A20Gate;
+  readonly post: PostPort;
+  /** Everything with a state, in an order that fits `restore`: the interrupt controller before what drives its lines. */
+  readonly devices: readonly (readonly [name: string, device: Stateful<unknown>])[];
+  /** Reset every device, display included. */
+  reset(): void;
+}
+
+const NO_SINK: ByteSink = { write() {} };
+
+/** The part of a device that begins `shift` ports after its first. */
+function shifted(device: PortDevice, shift: number): PortDevice {
+  return {
+    read: (offset: number, size: AccessSize): number => device.read(offset + shift, size),
+    write: (offset: number, size: AccessSize, value: number): void => device.write(offset + shift, size, value),
+  };
+}
+
+const isStateful = (device: PcVideo & Partial<Stateful<unknown>>): device is PcVideo & Stateful<unknown> =>
+  device.state !== undefined && device.restore !== undefined;
+
+/** Build the devices, claim their ports and memory, and fill in CMOS. Throws VmxonError("config") when a claim overlaps. */
+export function createPc(options: PcOptions): Pc {
+  const { bus, clock, memory, vga } = options;
+  const pic: Pic8259 = new Pic8259({
+    intr: options.intr,
+    acknowledged: (irq) => {
+      if (irq === IRQ.TIMER) pit.acknowledged();
+    },
+  });
+  const pit: Pit8254 = new Pit8254({
+    clock,
+    irq0: pic.line(IRQ.TIMER),
+    ...(options.maxCatchUp !== undefined && { maxCatchUp: options.maxCatchUp }),
+  });
+  const rtc = new Mc146818({ clock, irq8: pic.line(IRQ.RTC), wallOffsetMs: options.wallOffsetMs ?? 0 });
+  const dma = new Dma8237({ memory });
+  const a20 = new A20Gate(options.a20);
+  const keyboard = new Ps2Keyboard({ clock });
+  const mouse = new Ps2Mouse({ clock });
+  const controller = new I8042({
+    clock,
+    irq1: pic.line(IRQ.KEYBOARD),
+    irq12: pic.line(IRQ.MOUSE),
+    a20,
+    reset: options.reset,
+    keyboard,
+    mouse,
+  });
+  const typist = new Typist({ clock, keyboard });
+  const portA = new PortA({ a20, reset: options.reset });
+  const portB = new PortB({ clock, pit });
+  const post = new PostPort();
+  const fdc = new Fdc82077({
+    clock,
+    irq6: pic.line(IRQ.FLOPPY),
+    dma: dma.channel(FLOPPY_DMA),
+    drives: options.floppies,
+  });
+  const ide = IDE.map(
+    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), disks: options.disks.slice(2 * i, 2 * i + 2) }),
+  );
+  const uarts = SERIAL.map(({ irq }, i) => {
+    const sink = options.serial[i];
+    return sink && new Uart16550({ clock, irq: pic.line(irq), sink });
+  });
+
+  /** Byte-wide devices: name, first port, number of ports. */
+  const ports: readonly (readonly [string, number, number, PortDevice])[] = [
+    ["dma1", 0x00, 0x10, dma.first],
+    ["pic1", 0x20, 2, pic.master],
+    ["pit", 0x40, 4, pit],
+    ["i8042", 0x60, 1, controller.data],
+    ["port61", 0x61, 1, portB],
+    ["i8042", 0x64, 1, controller.control],
+    ["rtc", 0x70, 2, rtc],
+    ["post", 0x80, 1, post],
+    ["dma-page", 0x81, 15, dma.pages],
+    ["port92", 0x92, 1, portA],
+    ["pic2", 0xa0, 2, pic.slave],
+    ["dma2", 0xc0, 0x20, dma.second],
+    ["debug", 0xe9, 1, new DebugPort(options.debug ?? NO_SINK)],
+    ["fdc", 0x3f0, 6, fdc],
+    ["fdc", 0x3f7, 1, shifted(fdc, 7)],
+    ["elcr", 0x4d0, 2, pic.elcr],
+    ...IDE.map(({ name, control }, i) => [name, control, 1, ide[i]!.control] as const),
+    ...SERIAL.flatMap(({ name, base }, i) => (uarts[i] ? [[name, base, 8, uarts[i]] as const] : [])),
+  ];
+  for (const [name, base, count, device] of ports) bus.claimPorts({ name, base, count, device, width: 1 });
+  IDE.forEach(({ name, base }, i) => {
+    bus.claimPorts({ name, base, count: 8, device: ide[i]! });
+  });
+  bus.claimPorts({ name: "vga", base: VGA.PORTS, count: VGA.PORT_COUNT, device: vga.ports });
+  bus.claimMmio({ name: "vga", base: VGA.MEMORY, size: VGA.MEMORY_SIZE, device: vga.memory });
+
+  fillCmos(rtc, {
+    memory: memory.size,
+    floppies: options.floppies,
+    disks: options.disks,
+    bootOrder: options.bootOrder ?? ["floppy", "disk"],
+  });
+
+  const devices: (readonly [string, Stateful<unknown>])[] = [
+    ["pic", pic],
+    ["pit", pit],
+    ["rtc", rtc],
+    ["dma", dma],
+    ["a20", a20],
+    ["port61", portB],
+    ["port92", portA],
+    ["post", post],
+    ["i8042", controller],
+    ["keyboard", keyboard],
+    ["mouse", mouse],
+    ["typist", typist],
+    ["fdc", fdc],
+    ...IDE.map(({ name }, i) => [name, ide[i]!] as const),
+    ...SERIAL.flatMap(({ name }, i) => (uarts[i] ? [[name, uarts[i]] as const] : [])),
+  ];
+  if (isStateful(vga)) devices.push(["vga", vga]);
+
+  return {
+    pic,
+    pit,
+    rtc,
+    dma,
+    controller,
+    keyboard,
+    mouse,
+    typist,
+    uarts,
+    fdc,
+    ide,
+    a20,
+    post,
+    devices,
+    reset(): void {
+      for (const [, device] of devices) device.reset();
+      if (!isStateful(vga)) vga.reset();
+    },
+  };
+}

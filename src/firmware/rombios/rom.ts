@@ -1,0 +1,73 @@
+/** The system BIOS: 64 KB at F0000h, put together from its stubs (stubs.ts, image.ts) and its services (the other files). */
+import type { Disk, FloppyDrive } from "../../hypervisor/backend.ts";
+import type { E820Entry } from "../../hypervisor/initial-state.ts";
+import { FONT_8X8 } from "../font/font.ts";
+import type { Rom, Service } from "../service.ts";
+import { type BootDevice, bootServices } from "./boot.ts";
+import { Call } from "./call.ts";
+import { DiskServices } from "./disk.ts";
+import { FloppyServices } from "./floppy.ts";
+import { notIdle } from "./idle.ts";
+import { buildImage, type RomImage } from "./image.ts";
+import { systemServices } from "./int15.ts";
+import { keyboardServices } from "./int16.ts";
+import { ROM } from "./layout.ts";
+import { mouseServices } from "./mouse.ts";
+import { portServices } from "./ports.ts";
+import { postServices } from "./post.ts";
+import { timeServices } from "./time.ts";
+
+export type { BootDevice } from "./boot.ts";
+
+/** What the BIOS is given of its machine. */
+export interface RomBiosDeps {
+  /** Diskette drives A and B. Which of them exist, and of which type, the CMOS tells. */
+  readonly floppies: readonly (FloppyDrive | undefined)[];
+  /** Disks by position: primary master, primary slave, secondary master, secondary slave. */
+  readonly disks: readonly (Disk | undefined)[];
+  readonly memoryMap: readonly E820Entry[];
+  readonly bootOrder: readonly BootDevice[];
+  /** The guest switches the machine off. */
+  powerOff(): void;
+  /** Called by INT 19h instead of booting from a device: enter a kernel that the domain builder loaded. */
+  readonly directBoot?: () => void | Promise<void>;
+}
+
+const FONT_CHARACTERS_BYTES = 1024;
+const FIRST_DISK = 0x80;
+
+let shared: RomImage | undefined;
+
+/** The assembled image; the same for every machine. */
+function romImage(): RomImage {
+  shared ??= buildImage(FONT_8X8.subarray(0, FONT_CHARACTERS_BYTES));
+  return shared;
+}
+
+/** The system BIOS of one machine. */
+export function romBios(deps: RomBiosDeps): Rom {
+  const { image, label, traps } = romImage();
+  const floppy = new FloppyServices(deps.floppies);
+  const disks = new DiskServices(deps.disks);
+  const named: Readonly<Record<string, Service>> = {
+    ...postServices(label, { floppies: deps.floppies, disks, memoryMap: deps.memoryMap }),
+    ...bootServices(label, { ...deps, disks }),
+    ...keyboardServices(label),
+    ...mouseServices(),
+    ...systemServices(label, { memoryMap: deps.memoryMap, powerOff: () => deps.powerOff() }),
+    ...portServices(label),
+    ...timeServices(label),
+    int13: (context) => {
+      const call = new Call(context);
+      notIdle(call);
+      return call.dl < FIRST_DISK ? floppy.serve(call) : disks.serve(call);
+    },
+  };
+  const services = new Map<number, Service>();
+  for (const [name, offset] of traps) {
+    const service = named[name];
+    if (service === undefined) throw new Error(`the ROM traps to "${name}", which no service answers`);
+    services.set(offset, service);
+  }
+  return { name: "rombios", base: ROM.BASE, image: image.slice(), services };
+}

@@ -1,0 +1,185 @@
+/**
+ * EFLAGS, and the lazy form in which the engines keep the six arithmetic flags: a result and a carry word.
+ *
+ *   ZF = result == 0          SF = result bit 31 ^ carry bit 0
+ *   CF = carry bit 31         OF = carry bit 31 ^ carry bit 30
+ *   AF = carry bit 3          PF = even parity of (result ^ carry >> 8) & 0xFF
+ *
+ * An addition or subtraction stores its result sign-extended and its carry-out vector moved to the top, which costs four
+ * operations off the critical path; the bits 0 and 8–15 are there so that any combination (POPF, SAHF) can be stored.
+ */
+import { type I32, i32, type Value } from "../wasm/expression.ts";
+
+/** EFLAGS bits (SDM 1 3.4.3). */
+export const EFLAGS = {
+  CF: 1 << 0,
+  FIXED: 1 << 1,
+  PF: 1 << 2,
+  AF: 1 << 4,
+  ZF: 1 << 6,
+  SF: 1 << 7,
+  TF: 1 << 8,
+  IF: 1 << 9,
+  DF: 1 << 10,
+  OF: 1 << 11,
+  IOPL: 3 << 12,
+  NT: 1 << 14,
+  RF: 1 << 16,
+  VM: 1 << 17,
+  AC: 1 << 18,
+  VIF: 1 << 19,
+  VIP: 1 << 20,
+  ID: 1 << 21,
+} as const;
+
+/** The six arithmetic flags. */
+export const OSZAPC = EFLAGS.OF | EFLAGS.SF | EFLAGS.ZF | EFLAGS.AF | EFLAGS.PF | EFLAGS.CF;
+
+const CF_BIT = 31;
+const PO_BIT = 30;
+const AF_BIT = 3;
+const PARITY_SHIFT = 8;
+/** A non-zero result with sign clear and even low byte: what explicit flags are built upon. */
+const NEUTRAL_RESULT = 0x100;
+
+/** EFLAGS bits of a lazy pair. */
+export function arithmeticFlags(result: number, carry: number): number {
+  let flags = 0;
+  if (carry < 0) flags |= EFLAGS.CF;
+  if ((carry ^ (carry << 1)) < 0) flags |= EFLAGS.OF;
+  if ((result | 0) === 0) flags |= EFLAGS.ZF;
+  if ((result >>> 31) ^ (carry & 1)) flags |= EFLAGS.SF;
+  if (carry & (1 << AF_BIT)) flags |= EFLAGS.AF;
+  let low = (result ^ (carry >>> PARITY_SHIFT)) & 0xff;
+  low ^= low >> 4;
+  if ((0x9669 >> (low & 15)) & 1) flags |= EFLAGS.PF;
+  return flags;
+}
+
+/** The `result` half of the lazy pair for explicit EFLAGS bits. */
+export function lazyResult(flags: number): number {
+  return flags & EFLAGS.ZF ? 0 : NEUTRAL_RESULT;
+}
+
+/** The `carry` half of the lazy pair for explicit EFLAGS bits. */
+export function lazyCarry(flags: number): number {
+  const cf = flags & EFLAGS.CF ? 1 : 0;
+  const of = flags & EFLAGS.OF ? 1 : 0;
+  return (
+    (cf << CF_BIT) |
+    ((cf ^ of) << PO_BIT) |
+    (flags & EFLAGS.AF ? 1 << AF_BIT : 0) |
+    (flags & EFLAGS.SF ? 1 : 0) |
+    (flags & EFLAGS.PF ? 0 : 1 << PARITY_SHIFT)
+  );
+}
+
+/** Bits of the carry word that a 32-bit operation may leave set; the rest would read as parity or sign corrections. */
+const CARRY_MASK_32 = (1 << CF_BIT) | (1 << PO_BIT) | (1 << AF_BIT) | 0;
+
+/** `value` of `bits` bits sign-extended to 32. */
+export function signExtend(value: Value, bits: number): Value {
+  return bits === 32 ? value : bits === 16 ? i32.extend16s(value) : i32.extend8s(value);
+}
+
+function placeCarries(vector: Value, bits: number): Value {
+  if (bits === 32) return i32.and(vector, CARRY_MASK_32);
+  return i32.or(i32.shl(vector, 32 - bits), i32.and(vector, 1 << AF_BIT));
+}
+
+/** Carry word of a + b (+ carry) = r. `a` and `b` zero-extended; `r` may have bits above the operand size. */
+export function carryOfAdd(a: Value, b: Value, r: Value, bits: number): Value {
+  return placeCarries(i32.or(i32.and(a, b), i32.and(i32.or(a, b), i32.xor(r, -1))), bits);
+}
+
+/** Carry word (borrows) of a - b (- borrow) = r. */
+export function carryOfSub(a: Value, b: Value, r: Value, bits: number): Value {
+  return placeCarries(i32.or(i32.and(i32.xor(a, -1), b), i32.and(i32.xor(i32.xor(a, b), -1), r)), bits);
+}
+
+/** Carry word with the given CF and OF (0 or 1 each), AF clear, no corrections. */
+export function carryOfBits(cf: I32, of: I32): Value {
+  return i32.or(i32.shl(cf, CF_BIT), i32.shl(i32.xor(cf, of), PO_BIT));
+}
+
+/** Replace CF of `carry` by that of `old`, leaving OF as `carry` says: INC and DEC. */
+export function keepCarry(carry: Value, old: Value): Value {
+  const sign = 1 << CF_BIT;
+  const overflow = i32.and(i32.xor(carry, i32.shl(carry, 1)), sign);
+  const cf = i32.and(old, sign);
+  return i32.or(i32.or(i32.and(carry, 1 << AF_BIT), cf), i32.shrU(i32.xor(cf, overflow), 1));
+}
+
+/** Set CF of `carry` to `cf` (0 or 1), every other flag kept. */
+export function withCarry(carry: Value, cf: I32): Value {
+  // PO is CF ^ OF: flipping CF flips it too.
+  const flip = i32.xor(i32.shrU(carry, CF_BIT), cf);
+  return i32.xor(carry, i32.or(i32.shl(flip, CF_BIT), i32.shl(flip, PO_BIT)));
+}
+
+/** Set OF and CF of a lazy pair's carry word, every other flag kept. */
+export function withCarryOverflow(carry: Value, cf: I32, of: I32): Value {
+  return i32.or(i32.and(carry, (1 << PO_BIT) - 1), carryOfBits(cf, of));
+}
+
+/** The six flags as 0/1 values, from a lazy pair. */
+export const lazy = {
+  cf: (_r: Value, c: Value): Value => i32.shrU(c, CF_BIT),
+  zf: (r: Value, _c: Value): Value => i32.eqz(r),
+  sf: (r: Value, c: Value): Value => i32.xor(i32.shrU(r, 31), i32.and(c, 1)),
+  of: (_r: Value, c: Value): Value => i32.shrU(i32.xor(c, i32.shl(c, 1)), 31),
+  af: (_r: Value, c: Value): Value => i32.and(i32.shrU(c, AF_BIT), 1),
+  pf: (r: Value, c: Value): Value =>
+    i32.and(i32.xor(i32.popcnt(i32.and(i32.xor(r, i32.shrU(c, PARITY_SHIFT)), 0xff)), 1), 1),
+} as const;
+
+/** SF ^ OF as the sign of a word: `l` condition when negative. */
+function lessSign(r: Value, c: Value): Value {
+  return i32.xor(i32.xor(r, i32.shl(c, 31)), i32.xor(c, i32.shl(c, 1)));
+}
+
+/** Condition `cc` (0–15, as in Jcc) over a lazy pair; non-zero when it holds. `r` and `c` are read more than once. */
+export function condition(cc: number, r: Value, c: Value): Value {
+  const base = cc & 14;
+  const positive = ((): Value => {
+    switch (base) {
+      case 0:
+        return i32.ltS(i32.xor(c, i32.shl(c, 1)), 0);
+      case 2:
+        return i32.ltS(c, 0);
+      case 4:
+        return i32.eqz(r);
+      case 6:
+        return i32.or(i32.ltS(c, 0), i32.eqz(r));
+      case 8:
+        return i32.ltS(i32.xor(r, i32.shl(c, 31)), 0);
+      case 10:
+        return lazy.pf(r, c);
+      case 12:
+        return i32.ltS(lessSign(r, c), 0);
+      default:
+        return i32.or(i32.eqz(r), i32.ltS(lessSign(r, c), 0));
+    }
+  })();
+  return cc & 1 ? i32.eqz(positive) : positive;
+}
+
+/** Names of the conditions in encoding order. */
+export const CONDITIONS = [
+  "O",
+  "NO",
+  "B",
+  "AE",
+  "E",
+  "NE",
+  "BE",
+  "A",
+  "S",
+  "NS",
+  "P",
+  "NP",
+  "L",
+  "GE",
+  "LE",
+  "G",
+] as const;

@@ -1,0 +1,161 @@
+/** Control transfers and string instructions. SDM 1 7.3.8, 7.3.9. */
+import { i32 } from "../../wasm/expression.ts";
+import type { Builder } from "../builder.ts";
+import { CONDITIONS, condition, EFLAGS, OSZAPC } from "../flags.ts";
+import { type Row, row, type Semantics } from "../row.ts";
+import { flagsSub } from "./arithmetic.ts";
+import { conditionReads } from "./moves.ts";
+
+const { IF, TF, OF, DF, NT, RF, AC, ID, IOPL, VM, VIF, VIP, ZF } = EFLAGS;
+const hexByte = (value: number): string => value.toString(16).toUpperCase().padStart(2, "0");
+
+/** An EIP cut to the operand size. */
+const cut = (m: Builder, eip: ReturnType<typeof i32.const>) => (m.bits === 16 ? i32.and(eip, 0xffff) : eip);
+
+const loop =
+  (extra: "none" | "z" | "nz"): Semantics =>
+  (m) => {
+    const count = m.let(i32.sub(m.readCounter(), 1));
+    m.writeCounter(count);
+    const left = m.let(i32.select(m.address16, i32.and(count, 0xffff), count));
+    const taken = i32.ne(left, 0);
+    const zf = i32.eqz(m.flagsResult);
+    m.branchIf(extra === "none" ? taken : i32.and(taken, extra === "z" ? zf : i32.eqz(zf)));
+  };
+
+/** LODS, STOS, MOVS, SCAS, CMPS without a repeat prefix; repeated ones run in bulk in the engine's string helper. */
+const lods: Semantics = (m) => {
+  const value = m.readString("source", 6, m.bits);
+  m.register(0, m.bits).write(value);
+  m.advance(6, m.bits);
+};
+const stos: Semantics = (m) => {
+  m.writeString(7, m.register(0, m.bits).read(), m.bits);
+  m.advance(7, m.bits);
+};
+const movs: Semantics = (m) => {
+  m.writeString(7, m.readString("source", 6, m.bits), m.bits);
+  m.advance(6, m.bits);
+  m.advance(7, m.bits);
+};
+const scas: Semantics = (m) => {
+  const a = m.register(0, m.bits).read();
+  const b = m.readString("es", 7, m.bits);
+  m.advance(7, m.bits);
+  flagsSub(m, a, b, m.let(i32.sub(a, b)), m.bits);
+};
+const cmps: Semantics = (m) => {
+  const a = m.readString("source", 6, m.bits);
+  const b = m.readString("es", 7, m.bits);
+  m.advance(6, m.bits);
+  m.advance(7, m.bits);
+  flagsSub(m, a, b, m.let(i32.sub(a, b)), m.bits);
+};
+
+const STRING = { implicit: true, reads: DF } as const;
+const BRANCH = { ends: true, hot: true } as const;
+
+/** Byte and operand-size rows of a string instruction. Names end in B and W/D. */
+function string(
+  name: string,
+  opcode: number,
+  repeat: "rep" | "repz",
+  argument: number,
+  traits: object,
+  semantics?: Semantics,
+): Row[] {
+  const helper = semantics ? {} : { helper: name.toLowerCase() };
+  return [
+    row(`${name}B`, [hexByte(opcode)], { ...STRING, size: "b", repeat, argument, ...helper, ...traits }, semantics),
+    row(
+      `${name}W`,
+      [hexByte(opcode + 1)],
+      { ...STRING, size: "v", repeat, argument, names: [`${name}W`, `${name}D`], ...helper, ...traits },
+      semantics,
+    ),
+  ];
+}
+
+/** Numbers by which the repeat helper knows a string instruction. */
+export const STRING_KIND = { MOVS: 0, CMPS: 1, STOS: 2, LODS: 3, SCAS: 4, INS: 5, OUTS: 6 } as const;
+
+export const CONTROL: readonly Row[] = [
+  ...CONDITIONS.map((name, cc) =>
+    row(
+      `J${name}`,
+      [`${hexByte(0x70 + cc)} Jb`, `0F ${hexByte(0x80 + cc)} Jz`],
+      { ...BRANCH, size: "v", reads: conditionReads(cc) },
+      (m) => m.branchIf(condition(cc, m.flagsResult, m.flagsCarry)),
+    ),
+  ),
+  row("JMP", ["EB Jb", "E9 Jz"], { ...BRANCH, size: "v" }, (m) => m.branch()),
+  row("JMP", ["FF /4 Ev"], { ...BRANCH, dst: "r" }, (m, target) => m.jump(cut(m, target!.read()))),
+  row("CALL", ["E8 Jz"], { ...BRANCH, size: "v", implicit: true }, (m) => {
+    m.push(m.nextEip(), m.bits);
+    m.branch();
+  }),
+  row("CALL", ["FF /2 Ev"], { ...BRANCH, dst: "r", implicit: true }, (m, target) => {
+    const eip = target!.read();
+    m.push(m.nextEip(), m.bits);
+    m.jump(cut(m, eip));
+  }),
+  row("RET", ["C3"], { ...BRANCH, size: "v", implicit: true }, (m) => {
+    const top = m.pop(m.bits);
+    top.commit();
+    m.jump(top.value);
+  }),
+  row("RET", ["C2 Iw"], { ...BRANCH, size: "v", implicit: true }, (m, bytes) => {
+    const top = m.pop(m.bits);
+    top.commit();
+    m.adjustStack(bytes!.read());
+    m.jump(top.value);
+  }),
+  row("LOOPNE", ["E0 Jb"], { ...BRANCH, size: "v", reads: ZF }, loop("nz")),
+  row("LOOPE", ["E1 Jb"], { ...BRANCH, size: "v", reads: ZF }, loop("z")),
+  row("LOOP", ["E2 Jb"], { ...BRANCH, size: "v" }, loop("none")),
+  row("JCXZ", ["E3 Jb"], { ...BRANCH, size: "v" }, (m) => {
+    const count = m.readCounter();
+    m.branchIf(i32.eqz(i32.select(m.address16, i32.and(count, 0xffff), count)));
+  }),
+  ...string("MOVS", 0xa4, "rep", STRING_KIND.MOVS, {}, movs),
+  ...string("CMPS", 0xa6, "repz", STRING_KIND.CMPS, { writes: OSZAPC }, cmps),
+  ...string("STOS", 0xaa, "rep", STRING_KIND.STOS, {}, stos),
+  ...string("LODS", 0xac, "rep", STRING_KIND.LODS, {}, lods),
+  ...string("SCAS", 0xae, "repz", STRING_KIND.SCAS, { writes: OSZAPC }, scas),
+  ...string("INS", 0x6c, "rep", STRING_KIND.INS, { ends: true, exit: 30 }),
+  ...string("OUTS", 0x6e, "rep", STRING_KIND.OUTS, { ends: true, exit: 30 }),
+  row("CLD", ["FC"], { writes: DF, size: "n" }, (m) => m.setField("eflags", i32.and(m.field("eflags"), ~DF))),
+  row("STD", ["FD"], { writes: DF, size: "n" }, (m) => m.setField("eflags", i32.or(m.field("eflags"), DF))),
+  row("CALL", ["9A Ap"], { ends: true, helper: "callFarPointer" }),
+  row("CALL", ["FF /3 Mp"], { ends: true, dst: "r", helper: "callFarMemory" }),
+  row("JMP", ["EA Ap"], { ends: true, helper: "jumpFarPointer" }),
+  row("JMP", ["FF /5 Mp"], { ends: true, dst: "r", helper: "jumpFarMemory" }),
+  row("RETF", ["CB"], { ends: true, size: "v", helper: "returnFar" }),
+  row("RETF", ["CA Iw"], { ends: true, size: "v", helper: "returnFar" }),
+  row("IRET", ["CF"], {
+    ends: true,
+    size: "v",
+    writes: OSZAPC | IF | TF | DF | IOPL | NT | RF | AC | ID | VM | VIF | VIP,
+    helper: "iret",
+    names: ["IRET", "IRETD"],
+  }),
+  row("INT", ["CD Ib"], { ends: true, size: "n", writes: IF | TF | NT | RF | VM, helper: "int" }),
+  row("INT3", ["CC"], { ends: true, size: "n", writes: IF | TF | NT | RF | VM, helper: "int3" }),
+  row("INTO", ["CE"], { ends: true, size: "n", reads: OF, writes: IF | TF | NT | RF | VM, helper: "into" }),
+  row("ICEBP", ["F1"], { ends: true, size: "n", helper: "icebp" }),
+  row("BOUND", ["62 /r Gv Ma"], { dst: "r", helper: "bound" }),
+  row("ENTER", ["C8 Iw Ib"], { size: "v", helper: "enter" }),
+  row("PUSHA", ["60"], { size: "v", helper: "pusha", names: ["PUSHA", "PUSHAD"] }),
+  row("POPA", ["61"], { size: "v", helper: "popa", names: ["POPA", "POPAD"] }),
+  row("PUSHF", ["9C"], { size: "v", reads: -1, helper: "pushf", names: ["PUSHF", "PUSHFD"] }),
+  row("POPF", ["9D"], {
+    size: "v",
+    ends: true,
+    writes: OSZAPC | IF | TF | DF | IOPL | NT | AC | ID | VIF,
+    helper: "popf",
+    names: ["POPF", "POPFD"],
+  }),
+  row("UD0", ["0F FF /r Gd Ed"], { ends: true, dst: "r", helper: "undefined" }),
+  row("UD1", ["0F B9 /r Gd Ed"], { ends: true, dst: "r", helper: "undefined" }),
+  row("UD2", ["0F 0B"], { ends: true, size: "n", helper: "undefined" }),
+];

@@ -1,0 +1,243 @@
+/** Port I/O and repeated string instructions. SDM 1 chapter 19, SDM 2 REP, IN, OUT, INS, OUTS. */
+import { EFLAGS } from "../../isa/flags.ts";
+import { SEG } from "../../isa/state.ts";
+import { STRING_KIND } from "../../isa/table/control.ts";
+import type { Cpu } from "../cpu.ts";
+import { EXIT, exitInstruction } from "../exits.ts";
+import { RECORD, SHAPE } from "../interpreter/record.ts";
+import { SHADOW, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
+import { VECTOR } from "../registers.ts";
+import { address16, type Helper, immediate, jump, STATUS, segmentOf, sizeOf } from "./operands.ts";
+
+/** #GP(0) unless IOPL or the TSS's permission bitmap allows the ports (SDM 1 19.5.2). */
+export function checkPorts(cpu: Cpu, port: number, bytes: number): void {
+  if (!cpu.virtual8086 && (!cpu.protectedMode || cpu.cpl <= cpu.iopl)) return;
+  const base = cpu.segment(SEG.TR, "base");
+  const limit = cpu.segment(SEG.TR, "limit") >>> 0;
+  // A 16-bit TSS has no bitmap.
+  if (!(cpu.segment(SEG.TR, "ar") & 8) || limit < 103) throw cpu.fault(VECTOR.GP, 0);
+  const at = cpu.readSystem((base + 0x66) | 0, 2) + (port >> 3);
+  if (at + 1 > limit) throw cpu.fault(VECTOR.GP, 0);
+  const bits = cpu.readSystem((base + at) | 0, 2) >> (port & 7);
+  if (bits & ((1 << bytes) - 1)) throw cpu.fault(VECTOR.GP, 0);
+}
+
+/** Exit qualification of an I/O instruction (SDM 3C 28.2.1, table 28-5). */
+function qualification(
+  bytes: number,
+  input: boolean,
+  string: boolean,
+  rep: boolean,
+  immediatePort: boolean,
+  port: number,
+): number {
+  return (bytes - 1) | (input ? 8 : 0) | (string ? 16 : 0) | (rep ? 32 : 0) | (immediatePort ? 64 : 0) | (port << 16);
+}
+
+function portAccess(cpu: Cpu, pc: number, input: boolean): number {
+  const bytes = sizeOf(cpu, pc);
+  // DX forms have a register where the immediate forms have none: ra is AL/eAX first for IN, DX first for OUT.
+  const dx = input ? cpu.u8[pc + RECORD.rb] === DX_SLOT : cpu.u8[pc + RECORD.ra] === DX_SLOT;
+  const port = dx ? cpu.gpr16(2) : immediate(cpu, pc) & 0xff;
+  checkPorts(cpu, port, bytes);
+  return exitInstruction(cpu, pc, EXIT.ioInstruction, qualification(bytes, input, false, false, !dx, port));
+}
+
+const DX_SLOT = 16;
+
+/** INS and OUTS: one exit for the whole repetition; the hypervisor moves the data and the registers. */
+function portString(cpu: Cpu, pc: number, input: boolean): number {
+  const bytes = sizeOf(cpu, pc);
+  const rep = (cpu.u8[pc + RECORD.shape]! & (SHAPE.rep | SHAPE.repne)) !== 0;
+  const short = address16(cpu, pc);
+  const count = rep ? (short ? cpu.gpr16(1) : cpu.gpr(1)) : 1;
+  if (count === 0) return STATUS.next;
+  const port = cpu.gpr16(2);
+  checkPorts(cpu, port, bytes);
+  const register = input ? 7 : 6;
+  const offset = short ? cpu.gpr16(register) : cpu.gpr(register);
+  const segment = input ? SEG.ES : segmentOf(cpu, pc);
+  const linear = cpu.linear(segment, offset, bytes, input);
+  // Faults of the first element belong to the instruction, not to the hypervisor.
+  if (input) cpu.readForWrite(linear, bytes);
+  else cpu.read(linear, bytes);
+  cpu.set("guestLinearAddress", linear);
+  // Instruction information for INS and OUTS: address size in 9:7, segment in 17:15 (SDM 3C table 28-9).
+  cpu.set("exitInstructionInfo", ((short ? 0 : 1) << 7) | (segment << 15));
+  return exitInstruction(cpu, pc, EXIT.ioInstruction, qualification(bytes, input, true, rep, false, port));
+}
+
+/** Elements done in one go; then interrupts get their chance. */
+const MAX_ELEMENTS = 1 << 14;
+const PAGE = 4096;
+
+/** Fast machine offset for `linear`, or -1 when the access must go the slow way. */
+function fast(cpu: Cpu, linear: number, write: boolean): number {
+  const table = (SHADOW.readSupervisor + (cpu.cpl === 3 ? USER_TABLES : 0) + (write ? WRITE_TABLE : 0)) >> 2;
+  const entry = cpu.i32[table + (linear >>> 12)]!;
+  return entry < 0 ? -1 : entry + (linear & (PAGE - 1));
+}
+
+/** Elements from `offset` on, in direction `step`, that stay in the page of `linear` and do not wrap the offset. */
+function roomInPage(linear: number, offset: number, step: number, bytes: number, short: boolean): number {
+  const inPage = linear & (PAGE - 1);
+  const page = step > 0 ? Math.floor((PAGE - inPage) / bytes) : Math.floor((inPage + bytes - 1) / bytes);
+  const wrap = short ? 0x10000 : 0x1_0000_0000;
+  const o = short ? offset & 0xffff : offset >>> 0;
+  const segment = step > 0 ? Math.floor((wrap - o) / bytes) : Math.floor(o / bytes) + 1;
+  return Math.min(page, segment);
+}
+
+/** A REP-prefixed MOVS, STOS, LODS, SCAS or CMPS. */
+function repeatString(cpu: Cpu, pc: number, kind: number): number {
+  const bytes = sizeOf(cpu, pc);
+  const shape = cpu.u8[pc + RECORD.shape]!;
+  const short = (shape & SHAPE.address16) !== 0;
+  const down = (cpu.get("eflags") & EFLAGS.DF) !== 0;
+  const step = down ? -bytes : bytes;
+  const mask = short ? 0xffff : -1;
+  let left = short ? cpu.gpr16(1) : cpu.gpr(1) >>> 0;
+  let budget = MAX_ELEMENTS;
+  const usesSource = kind === STRING_KIND.MOVS || kind === STRING_KIND.LODS || kind === STRING_KIND.CMPS;
+  const usesTarget = kind !== STRING_KIND.LODS;
+  const compares = kind === STRING_KIND.SCAS || kind === STRING_KIND.CMPS;
+  const whileZero = (shape & SHAPE.rep) !== 0;
+  const source = segmentOf(cpu, pc);
+  const setIndex = (register: number, value: number): void => {
+    if (short) cpu.setGpr16(register, value);
+    else cpu.setGpr(register, value);
+  };
+  while (left > 0 && budget > 0) {
+    const si = cpu.gpr(6) & mask;
+    const di = cpu.gpr(7) & mask;
+    let done = 0;
+    let stop = false;
+    const src = usesSource ? cpu.linear(source, si, bytes, false) : 0;
+    const dst = usesTarget ? cpu.linear(SEG.ES, di, bytes, !compares) : 0;
+    if (!compares && kind !== STRING_KIND.LODS)
+      done = bulk(
+        cpu,
+        kind,
+        bytes,
+        step,
+        short,
+        src,
+        dst,
+        si,
+        di,
+        Math.min(left, budget, usesSource ? segmentRoom(cpu, source, si, step, bytes) : left),
+      );
+    if (done === 0) {
+      done = 1;
+      stop = element(cpu, kind, bytes, src, dst, whileZero);
+    }
+    if (usesSource) setIndex(6, si + done * step);
+    if (usesTarget) setIndex(7, di + done * step);
+    left -= done;
+    budget -= done;
+    setIndex(1, left);
+    if (stop) return STATUS.next;
+  }
+  return left === 0 ? STATUS.next : jump(cpu, cpu.currentEip(pc));
+}
+
+/** Move or fill as many elements as lie in one page on either side; 0 when that is not possible. */
+function bulk(
+  cpu: Cpu,
+  kind: number,
+  bytes: number,
+  step: number,
+  short: boolean,
+  src: number,
+  dst: number,
+  si: number,
+  di: number,
+  most: number,
+): number {
+  const to = fast(cpu, dst, true);
+  if (to < 0) return 0;
+  let n = Math.min(most, roomInPage(dst, di, step, bytes, short), segmentRoom(cpu, SEG.ES, di, step, bytes));
+  const { u8, i32, view } = cpu;
+  if (kind === STRING_KIND.STOS) {
+    if (n < 2) return 0;
+    const first = step > 0 ? to : to - (n - 1) * bytes;
+    const value = cpu.gpr(0);
+    if (bytes === 1) u8.fill(value & 0xff, first, first + n);
+    else if (bytes === 4 && (first & 3) === 0) i32.fill(value, first >> 2, (first >> 2) + n);
+    else if (bytes === 4) for (let i = 0; i < n; i++) view.setInt32(first + i * 4, value, true);
+    else for (let i = 0; i < n; i++) view.setUint16(first + i * 2, value & 0xffff, true);
+    return n;
+  }
+  const from = fast(cpu, src, false);
+  if (from < 0) return 0;
+  n = Math.min(n, roomInPage(src, si, step, bytes, short));
+  if (n < 2) return 0;
+  const length = n * bytes;
+  const low = step > 0 ? 0 : -(n - 1) * bytes;
+  // Overlapping forward copies replicate (a 1-byte overlap fills), which copyWithin does not do.
+  const distance = to - from;
+  if (step > 0 ? distance > 0 && distance < length : distance < 0 && -distance < length) return 0;
+  u8.copyWithin(to + low, from + low, from + low + length);
+  return n;
+}
+
+/** Elements within the limits of a segment, counted from `offset`; the first one is already checked. */
+function segmentRoom(cpu: Cpu, segment: number, offset: number, step: number, bytes: number): number {
+  const limit = cpu.segment(segment, "limit") >>> 0;
+  const o = offset >>> 0;
+  if (limit === 0xffffffff) return MAX_ELEMENTS;
+  return step > 0 ? Math.max(1, Math.floor((limit - o + 1) / bytes)) : MAX_ELEMENTS;
+}
+
+/** One element; true when a comparison ends the repetition. */
+function element(cpu: Cpu, kind: number, bytes: number, src: number, dst: number, whileZero: boolean): boolean {
+  switch (kind) {
+    case STRING_KIND.MOVS:
+      cpu.write(dst, bytes, cpu.read(src, bytes));
+      return false;
+    case STRING_KIND.STOS:
+      cpu.write(dst, bytes, cpu.gpr(0));
+      return false;
+    case STRING_KIND.LODS: {
+      const value = cpu.read(src, bytes);
+      if (bytes === 1) cpu.setByteSlot(0, value);
+      else if (bytes === 2) cpu.setGpr16(0, value);
+      else cpu.setGpr(0, value);
+      return false;
+    }
+    default: {
+      const a =
+        kind === STRING_KIND.CMPS
+          ? cpu.read(src, bytes)
+          : bytes === 1
+            ? cpu.byteSlot(0)
+            : bytes === 2
+              ? cpu.gpr16(0)
+              : cpu.gpr(0);
+      const b = cpu.read(dst, bytes);
+      compare(cpu, a, b, bytes * 8);
+      return ((a ^ b) === 0) !== whileZero;
+    }
+  }
+}
+
+/** Lazy flags of a - b. */
+function compare(cpu: Cpu, a: number, b: number, bits: number): void {
+  const r = (a - b) | 0;
+  const borrow = (~a & b) | (~(a ^ b) & r);
+  const shift = 32 - bits;
+  cpu.set("flagsResult", (r << shift) >> shift);
+  cpu.set("flagsCarry", bits === 32 ? borrow & 0xc0000008 : (borrow << shift) | (borrow & 8));
+}
+
+export const IO_HELPERS: Record<string, Helper> = {
+  in: (cpu, pc) => portAccess(cpu, pc, true),
+  out: (cpu, pc) => portAccess(cpu, pc, false),
+  ins: (cpu, pc) => portString(cpu, pc, true),
+  outs: (cpu, pc) => portString(cpu, pc, false),
+  repeat: (cpu, pc, kind) => {
+    if (kind === STRING_KIND.INS) return portString(cpu, pc, true);
+    if (kind === STRING_KIND.OUTS) return portString(cpu, pc, false);
+    return repeatString(cpu, pc, kind);
+  },
+};

@@ -1,0 +1,179 @@
+/**
+ * WebAssembly functions that every arm may call: memory accesses through the shadow tables, segmentation, the stack.
+ * Those that can fault leave the vector in the state page (faultVector ≥ 0), and their callers look.
+ */
+import { FIELD, GPR, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, segmentField } from "../../isa/state.ts";
+import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
+import { FunctionWriter } from "../../wasm/function.ts";
+import type { FunctionReference, ModuleWriter, ValueType } from "../../wasm/module.ts";
+import { RECORD, SHAPE } from "./record.ts";
+
+export interface SharedFunctions {
+  /** JavaScript: (linear, bytes) → value; sets faultVector. */
+  readonly slowRead: FunctionReference;
+  /** JavaScript: the same for the read half of a read-modify-write: write permission is needed. */
+  readonly slowModify: FunctionReference;
+  /** JavaScript: (linear, value, bytes). */
+  readonly slowWrite: FunctionReference;
+  /** JavaScript: (helper number, record) → STATUS. */
+  readonly helper: FunctionReference;
+  readonly read8: FunctionReference;
+  readonly read16: FunctionReference;
+  readonly read32: FunctionReference;
+  readonly modify8: FunctionReference;
+  readonly modify16: FunctionReference;
+  readonly modify32: FunctionReference;
+  readonly write8: FunctionReference;
+  readonly write16: FunctionReference;
+  readonly write32: FunctionReference;
+  /** (s, record) → offset of the memory operand. */
+  readonly effectiveAddress: FunctionReference;
+  /** (s, segment, offset, bytes - 1, write) → linear address. */
+  readonly segment: FunctionReference;
+  /** (s, value, bytes): push through the stack segment. */
+  readonly push: FunctionReference;
+  /** (s, bytes) → value at the stack top; the pointer stays. */
+  readonly pop: FunctionReference;
+  /** (s, bytes): add to SP or ESP. */
+  readonly adjustStack: FunctionReference;
+}
+
+const types = (count: number): ValueType[] => new Array<ValueType>(count).fill("i32");
+const PAGE = 4096;
+/** Access rights bit D/B (SDM 3C 25.4.1): 32-bit stack. */
+const AR_BIG = 1 << 14;
+
+function readSlot(address: Value, bits: number): Value {
+  return bits === 8 ? i32.load8u(address) : bits === 16 ? i32.load16u(address) : i32.load(address);
+}
+
+/** Imports first, then all functions; returns their handles. Bodies are complete on return. */
+export function defineShared(
+  module: ModuleWriter,
+  imports: Pick<SharedFunctions, "slowRead" | "slowModify" | "slowWrite" | "helper">,
+): SharedFunctions {
+  const fn = (params: number, results: number): FunctionReference =>
+    module.declare({ params: types(params), results: types(results) });
+  const shared: SharedFunctions = {
+    ...imports,
+    read8: fn(2, 1),
+    read16: fn(2, 1),
+    read32: fn(2, 1),
+    modify8: fn(2, 1),
+    modify16: fn(2, 1),
+    modify32: fn(2, 1),
+    write8: fn(3, 0),
+    write16: fn(3, 0),
+    write32: fn(3, 0),
+    effectiveAddress: fn(2, 1),
+    segment: fn(5, 1),
+    push: fn(3, 0),
+    pop: fn(2, 1),
+    adjustStack: fn(2, 0),
+  };
+  const write = (reference: FunctionReference, body: (f: FunctionWriter, ...params: Value[]) => void): void => {
+    const f = new FunctionWriter(reference.type);
+    body(f, ...f.params.map((p) => p.get));
+    module.define(reference, f.finish());
+  };
+
+  const probe = (
+    f: FunctionWriter,
+    table: Value,
+    linear: Value,
+    bits: number,
+  ): { entry: Value; inPage: Value; slow: Value } => {
+    const inPage = f.let(i32.and(linear, PAGE - 1));
+    const entry = f.let(i32.load(i32.add(table, i32.and(i32.shrU(linear, 10), -4))));
+    const slow = i32.ltS(bits === 8 ? entry : i32.or(entry, i32.sub(PAGE - bits / 8, inPage)), 0);
+    return { entry, inPage, slow };
+  };
+  const field = (s: Value, name: keyof typeof FIELD): Value => i32.load(s, FIELD[name].offset);
+
+  for (const [bits, read, modify, store] of [
+    [8, shared.read8, shared.modify8, shared.write8],
+    [16, shared.read16, shared.modify16, shared.write16],
+    [32, shared.read32, shared.modify32, shared.write32],
+  ] as const) {
+    for (const [reference, table, slowCall] of [
+      [read, "readTable", shared.slowRead],
+      [modify, "writeTable", shared.slowModify],
+    ] as const) {
+      write(reference, (f, s, linear) => {
+        const { entry, inPage, slow } = probe(f, field(s!, table), linear!, bits);
+        f.if(slow, () => f.return(call(slowCall, linear!, bits / 8)));
+        f.result(readSlot(i32.add(entry, inPage), bits));
+      });
+    }
+    write(store, (f, s, linear, value) => {
+      const { entry, inPage, slow } = probe(f, field(s!, "writeTable"), linear!, bits);
+      f.if(slow, () => {
+        f.do(call(shared.slowWrite, linear!, value!, bits / 8));
+        f.return();
+      });
+      const at = i32.add(entry, inPage);
+      if (bits === 8) f.store8(at, value!);
+      else if (bits === 16) f.store16(at, value!);
+      else f.store32(at, value!);
+    });
+  }
+
+  write(shared.effectiveAddress, (f, s, pc) => {
+    const index = i32.shl(
+      i32.load(i32.add(s!, i32.load8u(pc!, RECORD.index))),
+      i32.and(i32.load8u(pc!, RECORD.shape), 3),
+    );
+    const base = i32.load(i32.add(s!, i32.load8u(pc!, RECORD.base)));
+    const sum = f.let(i32.add(i32.add(base, index), i32.load(pc!, RECORD.displacement)));
+    const short = i32.and(i32.load8u(pc!, RECORD.shape), SHAPE.address16);
+    f.result(i32.select(short, i32.and(sum, 0xffff), sum));
+  });
+
+  write(shared.segment, (f, s, segment, offset, last, isWrite) => {
+    const record = f.let(i32.add(s!, i32.mul(segment!, SEG_STRIDE)));
+    const at = (part: keyof typeof SEG_FIELD): number => SEG_BASE + SEG_FIELD[part];
+    const low = f.let(i32.select(isWrite!, i32.load(record, at("writeLow")), i32.load(record, at("readLow"))));
+    const high = f.let(i32.select(isWrite!, i32.load(record, at("writeHigh")), i32.load(record, at("readHigh"))));
+    const bad = i32.or(i32.or(i32.ltU(offset!, low), i32.gtU(offset!, high)), i32.ltU(i32.sub(high, offset!), last!));
+    f.if(bad, () => {
+      // #SS for the stack segment, #GP for the others; the error code is 0 (SDM 3A 6.15).
+      f.store32(s!, 0, FIELD.faultError.offset);
+      f.store32(s!, i32.select(i32.eq(segment!, SEG.SS), 12, 13), FIELD.faultVector.offset);
+    });
+    f.result(i32.add(i32.load(record, at("base")), offset!));
+  });
+
+  const stackMask = (s: Value): Value =>
+    i32.select(i32.and(i32.load(s, segmentField(SEG.SS, "ar")), AR_BIG), -1, 0xffff);
+  const setStack = (f: FunctionWriter, s: Value, mask: Value, value: I32): void => {
+    const old = i32.load(s, GPR.esp);
+    f.store32(s, i32.or(i32.and(old, i32.xor(mask, -1)), i32.and(value, mask)), GPR.esp);
+  };
+
+  write(shared.push, (f, s, value, bytes) => {
+    const mask = f.let(stackMask(s!));
+    const offset = f.let(i32.and(i32.sub(i32.load(s!, GPR.esp), bytes!), mask));
+    const linear = f.let(call(shared.segment, s!, SEG.SS, offset, i32.sub(bytes!, 1), 1));
+    f.if(i32.geS(field(s!, "faultVector"), 0), () => f.return());
+    f.if(
+      i32.eq(bytes!, 2),
+      () => f.do(call(shared.write16, s!, linear, value!)),
+      () => f.do(call(shared.write32, s!, linear, value!)),
+    );
+    f.if(i32.ltS(field(s!, "faultVector"), 0), () => setStack(f, s!, mask, offset));
+  });
+
+  write(shared.pop, (f, s, bytes) => {
+    const offset = f.let(i32.and(i32.load(s!, GPR.esp), stackMask(s!)));
+    const linear = f.let(call(shared.segment, s!, SEG.SS, offset, i32.sub(bytes!, 1), 0));
+    f.if(i32.geS(field(s!, "faultVector"), 0), () => f.return(0));
+    f.if(i32.eq(bytes!, 2), () => f.return(call(shared.read16, s!, linear)));
+    f.result(call(shared.read32, s!, linear));
+  });
+
+  write(shared.adjustStack, (f, s, bytes) => {
+    const mask = f.let(stackMask(s!));
+    setStack(f, s!, mask, i32.add(i32.load(s!, GPR.esp), bytes!));
+  });
+  return shared;
+}

@@ -1,0 +1,56 @@
+/**
+ * Where things stand in a domain's WebAssembly memory. One vCPU now; each further one adds a state page and tables.
+ * Untouched pages cost no host memory, so the flat tables are reserved whole.
+ */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Entries of one shadow table: one for each page of a 32-bit linear space. */
+export const TABLE_ENTRIES = 1 << 20;
+const TABLE_BYTES = TABLE_ENTRIES * 4;
+
+/** State page of vCPU 0. */
+export const STATE = 4 * KIB;
+/** One block cut short, or one instruction decoded for a single execution. */
+export const SCRATCH_BLOCK = 8 * KIB;
+/** Blocks by machine address: HASH_ENTRIES records of {machine address, mode key, block, unused}. */
+export const BLOCK_HASH = 1 * MIB;
+export const HASH_ENTRIES = 1 << 17;
+export const HASH_STRIDE = 16;
+/** Bits of 128-byte granules that hold decoded code, one word a machine page. */
+export const CODE_BITS = 4 * MIB;
+/** p2m: machine offset of each guest page frame | type, for 4 GiB of guest-physical space. */
+export const P2M = 8 * MIB;
+/** Shadow tables of the current address space: linear page → machine page, by access and privilege. */
+export const SHADOW = {
+  readSupervisor: 12 * MIB,
+  writeSupervisor: 12 * MIB + TABLE_BYTES,
+  executeSupervisor: 12 * MIB + 2 * TABLE_BYTES,
+  readUser: 12 * MIB + 3 * TABLE_BYTES,
+  writeUser: 12 * MIB + 4 * TABLE_BYTES,
+  executeUser: 12 * MIB + 5 * TABLE_BYTES,
+} as const;
+/** Distance from the supervisor's to the user's tables. */
+export const USER_TABLES = SHADOW.readUser - SHADOW.readSupervisor;
+/** From a read table to the write and execute tables of the same privilege. */
+export const WRITE_TABLE = TABLE_BYTES;
+export const EXECUTE_TABLE = 2 * TABLE_BYTES;
+/** Decoded operations. */
+export const OPERATIONS = 36 * MIB;
+export const OPERATIONS_BYTES = 28 * MIB;
+/** Machine memory: guest RAM, then ROM images. Machine offsets are offsets in the WebAssembly memory. */
+export const MACHINE = 64 * MIB;
+
+/** Largest guest RAM in bytes: entries of the shadow tables must stay positive as signed words. */
+export const MAX_RAM = 1984 * MIB;
+
+/**
+ * Shadow entries: a machine offset of a page (positive: go), or negative with a reason in the low bits.
+ * `none` must be walked; `code` is RAM that holds decoded code (write tables only; the machine offset is in bits 30–12);
+ * `slow` is everything that must be looked at each time (MMIO, ROM, watched pages).
+ */
+export const ENTRY = { none: -0x8000_0000, code: -0x8000_0000 | 1, slow: -0x8000_0000 | 2 } as const;
+
+/** Bytes of code granularity for self-modifying code. */
+export const GRANULE_SHIFT = 7;

@@ -1,0 +1,447 @@
+/**
+ * The virtual processor as the hypervisor sees it: VM entry, execution, VM exit. The VMCS is the state page; what an
+ * entry checks, injects and reports follows Intel SDM 3C chapters 26–29.
+ */
+
+import { MAX_LENGTH } from "../isa/decoder.ts";
+import { EFLAGS } from "../isa/flags.ts";
+import { SEG, VMCS_FIELDS } from "../isa/state.ts";
+import { Cpu, GuestFault, type MmioBus } from "./cpu.ts";
+import { checkEntry } from "./entry-checks.ts";
+import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
+import { HELPERS } from "./helpers.ts";
+import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts";
+import { RUN, STATUS } from "./interpreter/record.ts";
+import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
+import { MACHINE, SCRATCH_BLOCK, STATE } from "./memory-map.ts";
+import { ACTIVITY, BLOCKING, VECTOR } from "./registers.ts";
+import { Translator } from "./translator.ts";
+
+const PAGE_64K = 65536;
+
+/** Options of a processor. */
+export interface ProcessorOptions {
+  /** Bytes of machine memory: guest RAM and ROM images. */
+  readonly machineBytes: number;
+  readonly bus: MmioBus;
+  /** CPUID features of the model, by the names that rows use. */
+  readonly has: (feature: string) => boolean;
+}
+
+const modules = new Map<string, { interpreter: Interpreter; module: WebAssembly.Module }>();
+
+/** The interpreter for a memory size; generated and compiled once a size. */
+function interpreterFor(pages: number): { interpreter: Interpreter; module: WebAssembly.Module } {
+  const key = `${pages}`;
+  let entry = modules.get(key);
+  if (!entry) {
+    const interpreter = generateInterpreter({ initial: 1, maximum: 65536, shared: false });
+    entry = { interpreter, module: new WebAssembly.Module(interpreter.bytes) };
+    modules.set(key, entry);
+  }
+  return entry;
+}
+
+/** Benign, contributory and page faults, for double faults (SDM 3A table 6-4). */
+function isContributory(vector: number): boolean {
+  return vector === VECTOR.DE || (vector >= VECTOR.TS && vector <= VECTOR.GP);
+}
+
+export class Processor {
+  readonly cpu: Cpu;
+  readonly translator: Translator;
+  /** Guest instructions completed since power-on. */
+  instructions = 0;
+  readonly #run: (state: number) => number;
+  readonly #fetched = new Uint8Array(MAX_LENGTH);
+
+  constructor(options: ProcessorOptions) {
+    const pages = Math.ceil((MACHINE + options.machineBytes) / PAGE_64K);
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    const { interpreter, module } = interpreterFor(0);
+    this.cpu = new Cpu(memory, options.bus);
+    this.translator = new Translator(this.cpu, interpreter.handlers, options.has);
+    const { cpu } = this;
+    const guard = (body: () => number): number => {
+      try {
+        return body();
+      } catch (fault) {
+        if (!(fault instanceof GuestFault)) throw fault;
+        cpu.set("faultError", fault.error);
+        cpu.set("faultVector", fault.vector);
+        return 0;
+      }
+    };
+    const instance = new WebAssembly.Instance(module, {
+      env: {
+        memory,
+        slowRead: (linear: number, bytes: number) => guard(() => cpu.read(linear, bytes)),
+        slowModify: (linear: number, bytes: number) => guard(() => cpu.readForWrite(linear, bytes)),
+        slowWrite: (linear: number, value: number, bytes: number) => {
+          guard(() => {
+            cpu.write(linear, bytes, value);
+            return 0;
+          });
+        },
+        helper: (link: number, pc: number): number => {
+          try {
+            return HELPERS[link & 0xffff]!(cpu, pc, link >>> 16);
+          } catch (fault) {
+            if (!(fault instanceof GuestFault)) throw fault;
+            cpu.set("faultError", fault.error);
+            cpu.set("faultVector", fault.vector);
+            return STATUS.fault;
+          }
+        },
+      },
+    });
+    this.#run = instance.exports["run"] as (state: number) => number;
+    cpu.reset();
+  }
+
+  /** Power-on reset of the vCPU; memory stays. */
+  reset(): void {
+    this.cpu.reset();
+    this.translator.flush();
+  }
+
+  /** Read a VMCS field by its encoding (VMREAD); undefined for fields that do not exist. Low 32 bits, unsigned. */
+  vmread(encoding: number): number | undefined {
+    if (encoding === 0x6820) return this.cpu.eflags() >>> 0;
+    const field = VMCS_FIELDS.get(encoding);
+    return field === undefined ? undefined : this.cpu.i32[(STATE + field.offset) >> 2]! >>> 0;
+  }
+
+  /** Write a VMCS field by its encoding (VMWRITE); false for fields that do not exist. */
+  vmwrite(encoding: number, value: number): boolean {
+    if (encoding === 0x6820) {
+      this.cpu.setEflags(value);
+      return true;
+    }
+    const field = VMCS_FIELDS.get(encoding);
+    if (field === undefined) return false;
+    this.cpu.i32[(STATE + field.offset) >> 2] = value;
+    return true;
+  }
+
+  /**
+   * VM entry … VM exit. Runs at most `preemptionTimer` instructions (the VMCS field; a timer that counts guest
+   * instructions) and returns the exit reason; details are in the VMCS.
+   */
+  run(): number {
+    const { cpu } = this;
+    const problem = checkEntry(cpu);
+    if (problem !== undefined) {
+      cpu.set("exitReason", EXIT.invalidGuestState | ENTRY_FAILURE);
+      cpu.set("exitQualification", 0);
+      return EXIT.invalidGuestState | ENTRY_FAILURE;
+    }
+    cpu.updateMode();
+    this.#updateWatches();
+    cpu.set("exitReason", -1);
+    cpu.set("idtVectoringInfo", 0);
+    cpu.set("faultVector", -1);
+    if (cpu.get("entryInterruptionInfo") & INTERRUPTION.valid && this.#inject()) return cpu.get("exitReason");
+    for (;;) {
+      const reason = this.#step();
+      if (reason >= 0) return reason;
+      if (cpu.get("exitReason") !== -1) return cpu.get("exitReason");
+    }
+  }
+
+  /** Deliver the event of the VM-entry interruption information; true when that caused an exit. */
+  #inject(): boolean {
+    const { cpu } = this;
+    const info = cpu.get("entryInterruptionInfo");
+    cpu.set("entryInterruptionInfo", info & ~INTERRUPTION.valid);
+    cpu.set("activity", ACTIVITY.active);
+    const vector = info & 0xff;
+    const type = (info >> INTERRUPTION.typeShift) & INTERRUPTION.typeMask;
+    const error = info & INTERRUPTION.error ? cpu.get("entryErrorCode") : undefined;
+    const software =
+      type === SOURCE.software || type === SOURCE.privilegedSoftware || type === SOURCE.softwareException;
+    const eip = (cpu.get("eip") + (software ? cpu.get("entryInstructionLength") : 0)) | 0;
+    if (type === SOURCE.nmi) cpu.set("interruptibility", cpu.get("interruptibility") | BLOCKING.NMI);
+    this.#deliver(vector, type, error, eip);
+    return cpu.get("exitReason") !== -1;
+  }
+
+  /** Deliver an event; faults on the way become double and triple faults. */
+  #deliver(vector: number, source: number, error: number | undefined, eip: number): void {
+    const { cpu } = this;
+    let v = vector;
+    let from = source;
+    let code = error;
+    for (;;) {
+      try {
+        deliver(cpu, v, from, code, eip);
+        cpu.updateMode();
+        return;
+      } catch (fault) {
+        if (!(fault instanceof GuestFault)) throw fault;
+        cpu.updateMode();
+        if (v === VECTOR.DF && from === SOURCE.exception) {
+          cpu.set("eip", eip);
+          cpu.set("exitReason", EXIT.tripleFault);
+          cpu.set("exitQualification", 0);
+          return;
+        }
+        const first = from === SOURCE.exception ? v : -1;
+        const second = fault.vector;
+        const double =
+          (isContributory(first) && isContributory(second)) ||
+          (first === VECTOR.PF && (isContributory(second) || second === VECTOR.PF));
+        if (this.#intercepted(double ? VECTOR.DF : second, double ? 0 : fault.error, eip)) {
+          cpu.set(
+            "idtVectoringInfo",
+            INTERRUPTION.valid | v | (from << INTERRUPTION.typeShift) | (code === undefined ? 0 : INTERRUPTION.error),
+          );
+          cpu.set("idtVectoringError", code ?? 0);
+          return;
+        }
+        v = double ? VECTOR.DF : second;
+        code = double ? 0 : pushesErrorCode(second) ? fault.error : undefined;
+        from = SOURCE.exception;
+        if (cpu.protectedMode || cpu.virtual8086) continue;
+        code = undefined;
+      }
+    }
+  }
+
+  /** Whether the exception bitmap takes `vector` to the hypervisor; records the exit. */
+  #intercepted(vector: number, error: number, eip: number): boolean {
+    const { cpu } = this;
+    let wanted = ((cpu.get("exceptionBitmap") >>> vector) & 1) === 1;
+    if (vector === VECTOR.PF) {
+      const match = (error & cpu.get("pageFaultMask")) === cpu.get("pageFaultMatch");
+      if (!match) wanted = !wanted;
+    }
+    if (!wanted) return false;
+    cpu.set("eip", eip);
+    cpu.set("exitReason", EXIT.exceptionOrNmi);
+    cpu.set("exitQualification", vector === VECTOR.PF ? cpu.get("cr2") : 0);
+    const withError = pushesErrorCode(vector) && (cpu.protectedMode || cpu.virtual8086);
+    cpu.set(
+      "exitInterruptionInfo",
+      INTERRUPTION.valid | vector | (SOURCE.exception << INTERRUPTION.typeShift) | (withError ? INTERRUPTION.error : 0),
+    );
+    cpu.set("exitInterruptionError", withError ? error : 0);
+    return true;
+  }
+
+  /** A fault of the instruction at EIP. */
+  #fault(vector: number, error: number): void {
+    const { cpu } = this;
+    const eip = cpu.get("eip");
+    if (this.#intercepted(vector, error, eip)) return;
+    // Faults push RF set, so that the instruction can be resumed over its breakpoint.
+    if (vector !== VECTOR.DB) cpu.set("eflags", cpu.get("eflags") | EFLAGS.RF);
+    const withError = pushesErrorCode(vector) && (cpu.protectedMode || cpu.virtual8086);
+    this.#deliver(vector, SOURCE.exception, withError ? error : undefined, eip);
+  }
+
+  /** Run until something must be looked at; an exit reason, or -1 to go on. */
+  #step(): number {
+    const { cpu } = this;
+    const timer = cpu.get("preemptionTimer");
+    if (timer <= 0) return this.#exit(EXIT.preemptionTimer);
+    const shadow = cpu.get("interruptibility") & (BLOCKING.STI | BLOCKING.MOV_SS);
+    const flags = cpu.get("eflags");
+    if (cpu.get("procControls") & PROC.interruptWindow && flags & EFLAGS.IF && !shadow)
+      return this.#exit(EXIT.interruptWindow);
+    if (cpu.get("activity") === ACTIVITY.hlt) {
+      cpu.set("preemptionTimer", 0);
+      return this.#exit(EXIT.preemptionTimer);
+    }
+    const debug = (cpu.get("dr7") & 0xff) !== 0;
+    const single = shadow !== 0 || (flags & (EFLAGS.TF | EFLAGS.RF)) !== 0 || debug;
+    if (debug && !(flags & EFLAGS.RF) && this.#codeBreakpoint()) return -1;
+    this.#execute(single ? 1 : timer);
+    if (single && cpu.get("exitReason") === -1) this.#afterStep(shadow, flags);
+    return -1;
+  }
+
+  #exit(reason: number): number {
+    this.cpu.set("exitReason", reason);
+    this.cpu.set("exitQualification", 0);
+    return reason;
+  }
+
+  /** One stay in the engine with at most `budget` instructions. */
+  #execute(budget: number): void {
+    const { cpu } = this;
+    cpu.set("budget", budget);
+    let spent = 0;
+    const status = this.#run(STATE);
+    spent += budget - cpu.get("budget");
+    switch (status) {
+      case RUN.miss:
+        this.#miss();
+        break;
+      case RUN.verify:
+        this.#fetchSingle();
+        break;
+      case RUN.budget:
+        if (cpu.get("budget") > 0) this.#cut(cpu.get("budget"));
+        break;
+      case RUN.fault: {
+        const vector = cpu.get("faultVector");
+        cpu.set("faultVector", -1);
+        // A fault takes one tick of the timer, or a guest that can only fault would never leave.
+        spent++;
+        this.#fault(vector, cpu.get("faultError"));
+        break;
+      }
+      default:
+    }
+    this.#completed = spent > 0 && status !== RUN.fault;
+    this.instructions += spent;
+    cpu.set("preemptionTimer", cpu.get("preemptionTimer") - spent);
+  }
+
+  #completed = false;
+
+  /** After a single instruction: shadows end, RF clears, traps are due. */
+  #afterStep(shadow: number, flags: number): void {
+    const { cpu } = this;
+    if (!this.#completed) return;
+    if (shadow) {
+      // The shadow of a MOV SS or STI just executed is a new one.
+      const now = cpu.get("interruptibility");
+      cpu.set("interruptibility", now & ~shadow);
+    }
+    if (flags & EFLAGS.RF) cpu.set("eflags", cpu.get("eflags") & ~EFLAGS.RF);
+    let dr6 = 0;
+    if (flags & EFLAGS.TF) dr6 |= 1 << 14;
+    if (cpu.watchHits) {
+      dr6 |= cpu.watchHits;
+      cpu.watchHits = 0;
+    }
+    if (dr6 === 0 || cpu.get("activity") === ACTIVITY.shutdown) return;
+    // Debug traps wait while MOV SS or POP SS shadows the next instruction (SDM 3A 6.8.3).
+    if (cpu.get("interruptibility") & BLOCKING.MOV_SS) return;
+    cpu.set("dr6", cpu.get("dr6") | dr6);
+    const eip = cpu.get("eip");
+    if (this.#intercepted(VECTOR.DB, 0, eip)) return;
+    this.#deliver(VECTOR.DB, SOURCE.exception, undefined, eip);
+  }
+
+  /** Instruction breakpoints at EIP: deliver #DB before the instruction runs. */
+  #codeBreakpoint(): boolean {
+    const { cpu } = this;
+    const dr7 = cpu.get("dr7");
+    const linear = (cpu.segment(SEG.CS, "base") + cpu.get("eip")) | 0;
+    let hits = 0;
+    for (let i = 0; i < 4; i++) {
+      const enabled = (dr7 >> (i * 2)) & 3;
+      const kind = (dr7 >> (16 + i * 4)) & 3;
+      if (enabled && kind === 0 && cpu.get(DR[i]!) === linear) hits |= 1 << i;
+    }
+    if (hits === 0) return false;
+    cpu.set("dr6", cpu.get("dr6") | hits);
+    this.#fault(VECTOR.DB, 0);
+    cpu.set("preemptionTimer", cpu.get("preemptionTimer") - 1);
+    return true;
+  }
+
+  /** Data breakpoints of DR7, as watches of the memory path. */
+  #updateWatches(): void {
+    const { cpu } = this;
+    const dr7 = cpu.get("dr7");
+    const before = cpu.watches.length;
+    if ((dr7 & 0xff) === 0) {
+      if (before > 0) {
+        cpu.watches = [];
+        cpu.flushAll();
+      }
+      return;
+    }
+    cpu.watches = [0, 1, 2, 3].flatMap((i) => {
+      const kind = (dr7 >> (16 + i * 4)) & 3;
+      if (!((dr7 >> (i * 2)) & 3) || kind === 0 || kind === 2) return [];
+      const bytes = [1, 2, 8, 4][(dr7 >> (18 + i * 4)) & 3]!;
+      return [{ linear: cpu.get(DR[i]!) & -bytes, bytes, write: kind === 1, bit: 1 << i }];
+    });
+    if (cpu.watches.length > 0 || before > 0) cpu.flushAll();
+  }
+
+  /** Machine offset of CS:EIP for execution, or -1 when it is not in RAM or ROM; throws the fetch fault. */
+  #fetchAddress(eip: number): number {
+    const { cpu } = this;
+    return cpu.translate((cpu.segment(SEG.CS, "base") + eip) | 0, "execute", cpu.cpl === 3).machine;
+  }
+
+  #miss(): void {
+    const { cpu } = this;
+    const eip = cpu.get("eip");
+    let machine: number;
+    if (eip >>> 0 > cpu.segment(SEG.CS, "limit") >>> 0) {
+      this.#fault(VECTOR.GP, 0);
+      return;
+    }
+    try {
+      machine = this.#fetchAddress(eip);
+    } catch (fault) {
+      if (!(fault instanceof GuestFault)) throw fault;
+      cpu.set("preemptionTimer", cpu.get("preemptionTimer") - 1);
+      this.#fault(fault.vector, fault.error);
+      return;
+    }
+    const second = (): number => {
+      try {
+        const next = (((cpu.segment(SEG.CS, "base") + eip) | 0) & -4096) + 4096;
+        return cpu.translate(next | 0, "execute", cpu.cpl === 3).machine;
+      } catch (fault) {
+        if (!(fault instanceof GuestFault)) throw fault;
+        return -1;
+      }
+    };
+    if (machine < 0 || !this.translator.translate(machine, eip, second)) this.#fetchSingle();
+  }
+
+  /** Fetch one instruction byte by byte, with every check, into the scratch block; raises what the fetch meets. */
+  #fetchSingle(): void {
+    const { cpu } = this;
+    const eip = cpu.get("eip");
+    const limit = cpu.segment(SEG.CS, "limit") >>> 0;
+    let available = 0;
+    let vector = -1;
+    let error = 0;
+    for (; available < MAX_LENGTH; available++) {
+      const offset = ((eip >>> 0) + available) >>> 0;
+      if (offset > limit) {
+        vector = VECTOR.GP;
+        break;
+      }
+      try {
+        const linear = (cpu.segment(SEG.CS, "base") + offset) | 0;
+        const t = cpu.translate(linear, "execute", cpu.cpl === 3);
+        this.#fetched[available] = t.machine >= 0 ? cpu.u8[t.machine]! : cpu.bus.mmioRead(t.gpa, 1);
+      } catch (fault) {
+        if (!(fault instanceof GuestFault)) throw fault;
+        vector = fault.vector;
+        error = fault.error;
+        break;
+      }
+    }
+    const length = this.translator.single(this.#fetched, available);
+    if (length < 0) {
+      cpu.set("preemptionTimer", cpu.get("preemptionTimer") - 1);
+      if (vector >= 0) this.#fault(vector, error);
+      else this.#fault(VECTOR.GP, 0);
+      return;
+    }
+    cpu.set("cutBlock", SCRATCH_BLOCK);
+  }
+
+  /** Fewer instructions are wanted than the next block has: run a copy of its beginning. */
+  #cut(count: number): void {
+    const { cpu } = this;
+    const linear = (cpu.segment(SEG.CS, "base") + cpu.get("eip")) | 0;
+    const t = cpu.translate(linear, "execute", cpu.cpl === 3);
+    if (t.machine < 0 || !this.translator.cut(t.machine, count)) this.#fetchSingle();
+    else cpu.set("cutBlock", SCRATCH_BLOCK);
+  }
+}
+
+const DR = ["dr0", "dr1", "dr2", "dr3"] as const;

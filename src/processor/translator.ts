@@ -1,0 +1,394 @@
+/**
+ * The decoded-operation cache: turns guest code into blocks of operation records, finds them by machine address, and
+ * drops those whose bytes are written to.
+ */
+import { DECODE, decode, type FeatureTest, formBits, Instruction, MAX_LENGTH } from "../isa/decoder.ts";
+import { type Form, operandBits } from "../isa/row.ts";
+import { SEG } from "../isa/state.ts";
+import { type Cpu, MODE } from "./cpu.ts";
+import { helperNumber } from "./helpers.ts";
+import { armIndex, HANDLER, hashSlot } from "./interpreter/generate.ts";
+import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, RECORD, RECORD_BYTES, SHAPE, VARIANT } from "./interpreter/record.ts";
+import {
+  BLOCK_HASH,
+  CODE_BITS,
+  GRANULE_SHIFT,
+  HASH_ENTRIES,
+  HASH_STRIDE,
+  OPERATIONS,
+  OPERATIONS_BYTES,
+  SCRATCH_BLOCK,
+} from "./memory-map.ts";
+
+/** Longest block, in operations; RECORD.offset and RECORD.count are bytes. */
+const MAX_OPERATIONS = 32;
+const PAGE = 4096;
+const NO_ARM = 0xffff;
+
+export class Translator {
+  readonly #cpu: Cpu;
+  readonly #handlers: Uint16Array;
+  readonly #has: FeatureTest;
+  readonly #instruction = new Instruction();
+  /** Bytes of an instruction gathered from two pages. */
+  readonly #gathered = new Uint8Array(MAX_LENGTH + 1);
+  /** Blocks by machine page, for invalidation. */
+  readonly #pages = new Map<number, number[]>();
+  #next = OPERATIONS;
+  /** Blocks decoded since the domain started, and times the cache was emptied. */
+  readonly statistics = { blocks: 0, operations: 0, flushes: 0, invalidated: 0 };
+
+  constructor(cpu: Cpu, handlers: Uint16Array, has: FeatureTest) {
+    this.#cpu = cpu;
+    this.#handlers = handlers;
+    this.#has = has;
+    cpu.onCodeWrite = (machine, bytes) => this.invalidate(machine, bytes);
+  }
+
+  /** Forget everything decoded. Not while a block runs. */
+  flush(): void {
+    const { i32 } = this.#cpu;
+    i32.fill(0, BLOCK_HASH >> 2, (BLOCK_HASH + HASH_ENTRIES * HASH_STRIDE) >> 2);
+    for (const page of this.#pages.keys()) i32[(CODE_BITS >> 2) + page] = 0;
+    this.#pages.clear();
+    this.#next = OPERATIONS;
+    this.statistics.flushes++;
+  }
+
+  /**
+   * Decode the block at CS:EIP, whose first byte is at `machine`, and enter it in the cache. `secondPage` gives the
+   * machine offset of the next linear page, or -1 while that is not known to be executable.
+   * Returns false when the first instruction must be fetched byte by byte instead.
+   */
+  translate(machine: number, eip: number, secondPage: () => number): boolean {
+    if (this.#next + BLOCK_BYTES + (MAX_OPERATIONS + 1) * RECORD_BYTES > OPERATIONS + OPERATIONS_BYTES) this.flush();
+    const cpu = this.#cpu;
+    const mode = cpu.get("modeKey");
+    const bits = mode & MODE.code32 ? 32 : 16;
+    const block = this.#next;
+    const pageEnd = (machine & -PAGE) + PAGE;
+    let at = machine;
+    let count = 0;
+    let crossing = 0;
+    let record = block + BLOCK_BYTES;
+    const limit = cpu.segment(SEG.CS, "limit") >>> 0;
+    while (count < MAX_OPERATIONS && at < pageEnd && at - machine < 255 - MAX_LENGTH) {
+      const instruction = this.#instruction;
+      let length = decode(cpu.u8, at, pageEnd, bits, instruction, this.#has);
+      if (length === DECODE.needMore) {
+        if (count > 0) break;
+        const second = secondPage();
+        if (second < 0) return false;
+        const here = pageEnd - at;
+        this.#gathered.set(cpu.u8.subarray(at, pageEnd));
+        this.#gathered.set(cpu.u8.subarray(second, second + MAX_LENGTH + 1 - here), here);
+        length = decode(this.#gathered, 0, MAX_LENGTH + 1, bits, instruction, this.#has);
+        crossing = second;
+      }
+      if (
+        length === DECODE.tooLong ||
+        ((mode & MODE.flat) === 0 && (eip >>> 0) + (at - machine) + length - 1 > limit)
+      ) {
+        if (count > 0) break;
+        return false;
+      }
+      count++;
+      const ends = this.#write(record, at - machine, length, count);
+      record += RECORD_BYTES;
+      at += length;
+      if (ends || crossing) break;
+    }
+    this.#writeEnd(record, at - machine, count);
+    const { i32 } = cpu;
+    i32[(block + BLOCK.count) >> 2] = count;
+    i32[(block + BLOCK.bytes) >> 2] = at - machine;
+    i32[(block + BLOCK.flags) >> 2] =
+      (mode & MODE.flat ? 0 : BLOCK_FLAG.checkLimit) | (crossing ? BLOCK_FLAG.crosses : 0);
+    i32[(block + BLOCK.machine) >> 2] = machine;
+    i32[(block + BLOCK.mode) >> 2] = mode;
+    i32[(block + BLOCK.crossing) >> 2] = crossing;
+    this.#next = record + RECORD_BYTES;
+    this.#enter(block, machine, mode);
+    this.#protect(block, machine, Math.min(at, pageEnd) - machine);
+    if (crossing) this.#protect(block, crossing, at - pageEnd);
+    this.statistics.blocks++;
+    this.statistics.operations += count;
+    return true;
+  }
+
+  #enter(block: number, machine: number, mode: number): void {
+    const slot = hashSlot(machine) >> 2;
+    const { i32 } = this.#cpu;
+    i32[slot] = machine;
+    i32[slot + 1] = mode;
+    i32[slot + 2] = block;
+  }
+
+  /** Mark the granules that a block's code lies in, so that writes to them are seen. */
+  #protect(block: number, machine: number, bytes: number): void {
+    const page = machine >>> 12;
+    const { i32 } = this.#cpu;
+    let mask = 0;
+    for (let g = (machine & 4095) >> GRANULE_SHIFT; g <= ((machine + bytes - 1) & 4095) >> GRANULE_SHIFT; g++)
+      mask |= 1 << g;
+    const word = (CODE_BITS >> 2) + page;
+    if (i32[word] === 0) this.#cpu.protectCode(machine);
+    i32[word]! |= mask;
+    const list = this.#pages.get(page);
+    if (list) list.push(block);
+    else this.#pages.set(page, [block]);
+  }
+
+  /** Machine bytes were written: drop the blocks that decoded them. The running block stops after its operation. */
+  invalidate(machine: number, bytes: number): void {
+    const { i32 } = this.#cpu;
+    const end = machine + bytes;
+    for (let page = machine >>> 12; page <= (end - 1) >>> 12; page++) {
+      const word = (CODE_BITS >> 2) + page;
+      const start = Math.max(machine, page << 12);
+      const stop = Math.min(end, (page + 1) << 12);
+      let hit = 0;
+      for (let g = (start & 4095) >> GRANULE_SHIFT; g <= ((stop - 1) & 4095) >> GRANULE_SHIFT; g++) hit |= 1 << g;
+      if ((i32[word]! & hit) === 0) continue;
+      const list = this.#pages.get(page) ?? [];
+      const kept: number[] = [];
+      let mask = 0;
+      for (const block of list) {
+        const touched = this.#granules(block, page);
+        if (touched & hit) {
+          this.#kill(block);
+        } else {
+          kept.push(block);
+          mask |= touched;
+        }
+      }
+      i32[word] = mask;
+      if (kept.length > 0) this.#pages.set(page, kept);
+      else this.#pages.delete(page);
+    }
+  }
+
+  /** Granules of `page` that `block` covers. */
+  #granules(block: number, page: number): number {
+    const { i32 } = this.#cpu;
+    const machine = i32[(block + BLOCK.machine) >> 2]!;
+    const bytes = i32[(block + BLOCK.bytes) >> 2]!;
+    let first = machine;
+    let last = machine + bytes - 1;
+    if (machine >>> 12 === page) {
+      last = Math.min(last, (page << 12) + PAGE - 1);
+    } else {
+      const here = PAGE - (machine & (PAGE - 1));
+      first = page << 12;
+      last = first + bytes - here - 1;
+    }
+    let mask = 0;
+    for (let g = (first & 4095) >> GRANULE_SHIFT; g <= (last & 4095) >> GRANULE_SHIFT; g++) mask |= 1 << g;
+    return mask;
+  }
+
+  /** Turn every operation of a block into one that looks the code up anew, and take it out of the cache. */
+  #kill(block: number): void {
+    const { i32, u8, view } = this.#cpu;
+    const machine = i32[(block + BLOCK.machine) >> 2]!;
+    const count = i32[(block + BLOCK.count) >> 2]!;
+    const slot = hashSlot(machine) >> 2;
+    if (i32[slot] === machine && i32[slot + 2] === block) i32[slot] = 0;
+    for (let i = 0; i < count; i++) {
+      const record = block + BLOCK_BYTES + i * RECORD_BYTES;
+      view.setUint16(record + RECORD.handler, HANDLER.end, true);
+      u8[record + RECORD.count] = i;
+      i32[(record + RECORD.link) >> 2] = 0;
+    }
+    // The hash may hold a twin for another mode in this slot, and a link may lead here: both find `end` operations.
+    this.statistics.invalidated++;
+  }
+
+  /**
+   * Put the first `count` operations of the cached block at `machine` into the scratch block. Returns false when the
+   * block is not there.
+   */
+  cut(machine: number, count: number): boolean {
+    const { i32, u8 } = this.#cpu;
+    const slot = hashSlot(machine) >> 2;
+    if (i32[slot] !== machine || i32[slot + 1] !== this.#cpu.get("modeKey")) return false;
+    const block = i32[slot + 2]!;
+    const whole = i32[(block + BLOCK.count) >> 2]!;
+    const n = Math.min(count, whole);
+    const bytes = BLOCK_BYTES + (n + 1) * RECORD_BYTES;
+    u8.copyWithin(SCRATCH_BLOCK, block, block + bytes);
+    i32[(SCRATCH_BLOCK + BLOCK.count) >> 2] = n;
+    for (let i = 0; i < n; i++)
+      i32[(SCRATCH_BLOCK + BLOCK_BYTES + i * RECORD_BYTES + RECORD.link) >> 2]! = this.#cutLink(
+        SCRATCH_BLOCK + BLOCK_BYTES + i * RECORD_BYTES,
+      );
+    this.#writeEnd(
+      SCRATCH_BLOCK + BLOCK_BYTES + n * RECORD_BYTES,
+      u8[SCRATCH_BLOCK + BLOCK_BYTES + n * RECORD_BYTES + RECORD.offset]!,
+      n,
+    );
+    return true;
+  }
+
+  /** Links of branches must not be followed out of a cut block's copy; a helper's number stands in the same place. */
+  #cutLink(record: number): number {
+    return this.#cpu.view.getUint16(record + RECORD.handler, true) === HANDLER.helper
+      ? this.#cpu.i32[(record + RECORD.link) >> 2]!
+      : 0;
+  }
+
+  /**
+   * Decode a single instruction from `bytes` (at least 15, or what could be fetched) into the scratch block.
+   * Returns its length, or a negative DECODE code when the bytes do not make an instruction.
+   */
+  single(bytes: Uint8Array, available: number): number {
+    const bits = this.#cpu.get("modeKey") & MODE.code32 ? 32 : 16;
+    const length = decode(bytes, 0, available, bits, this.#instruction, this.#has);
+    if (length < 0) return length;
+    const { i32 } = this.#cpu;
+    i32[(SCRATCH_BLOCK + BLOCK.count) >> 2] = 1;
+    i32[(SCRATCH_BLOCK + BLOCK.bytes) >> 2] = length;
+    i32[(SCRATCH_BLOCK + BLOCK.flags) >> 2] = 0;
+    this.#write(SCRATCH_BLOCK + BLOCK_BYTES, 0, length, 1);
+    this.#writeEnd(SCRATCH_BLOCK + BLOCK_BYTES + RECORD_BYTES, length, 1);
+    return length;
+  }
+
+  #writeEnd(record: number, offset: number, count: number): void {
+    const { view, u8, i32 } = this.#cpu;
+    view.setUint16(record + RECORD.handler, HANDLER.end, true);
+    u8[record + RECORD.offset] = offset;
+    u8[record + RECORD.length] = 0;
+    u8[record + RECORD.count] = count;
+    i32[(record + RECORD.link) >> 2] = 0;
+  }
+
+  /** Write the record of the instruction just decoded; true when it ends the block. */
+  #write(record: number, offset: number, length: number, count: number): boolean {
+    const { view, u8, i32 } = this.#cpu;
+    const instruction = this.#instruction;
+    const form = instruction.form;
+    const mode = this.#cpu.get("modeKey");
+    u8[record + RECORD.offset] = offset;
+    u8[record + RECORD.length] = length;
+    u8[record + RECORD.count] = count;
+    u8[record + RECORD.base] = instruction.base;
+    u8[record + RECORD.index] = instruction.index;
+    u8[record + RECORD.segment] = instruction.segment;
+    i32[(record + RECORD.displacement) >> 2] = instruction.displacement;
+    i32[(record + RECORD.link) >> 2] = 0;
+    let shape =
+      instruction.scale | (instruction.address16 ? SHAPE.address16 : 0) | (instruction.memory ? SHAPE.memory : 0);
+    if (!form) {
+      this.#helper(record, helperNumber("undefined"), 0);
+      u8[record + RECORD.shape] = shape;
+      return true;
+    }
+    const { traits } = form.row;
+    const operandSize = formBits(form, instruction.operandSize);
+    u8[record + RECORD.size] = operandSize >> 3;
+    this.#registers(record, form, operandSize);
+    this.#immediates(record, form, operandSize, offset + length);
+    const repeated = traits.repeat !== undefined && instruction.repeat !== 0;
+    if (repeated) shape |= instruction.repeat === 0xf2 ? SHAPE.repne : SHAPE.rep;
+    if (instruction.override >= 0) shape |= SHAPE.override;
+    u8[record + RECORD.shape] = shape;
+    if (repeated) this.#helper(record, helperNumber("repeat"), traits.argument ?? 0);
+    else if (traits.helper !== undefined) this.#helper(record, helperNumber(traits.helper), traits.argument ?? 0);
+    else view.setUint16(record + RECORD.handler, this.#arm(form, operandSize, mode), true);
+    return traits.ends === true && !isConditional(form)
+      ? true
+      : traits.endsProtected === true && (mode & MODE.protected) !== 0;
+  }
+
+  #helper(record: number, number: number, argument: number): void {
+    this.#cpu.view.setUint16(record + RECORD.handler, HANDLER.helper, true);
+    this.#cpu.i32[(record + RECORD.link) >> 2] = number | (argument << 16);
+  }
+
+  #arm(form: Form, operandSize: number, mode: number): number {
+    const instruction = this.#instruction;
+    const flatSegment =
+      instruction.segment === SEG.DS || instruction.segment === SEG.SS || instruction.segment === SEG.ES;
+    const flat = (mode & MODE.flat) !== 0 && !instruction.address16;
+    let variant: number;
+    if (instruction.memory) variant = flat && flatSegment ? VARIANT.flat : VARIANT.general;
+    else if (form.row.traits.implicit) variant = flat && flatSegment ? VARIANT.register : VARIANT.registerGeneral;
+    else variant = VARIANT.register;
+    const handler = this.#handlers[armIndex(form.id, operandSize, variant)]!;
+    if (handler === NO_ARM)
+      throw new RangeError(`${form.row.mnemonic}: no arm for ${operandSize} bits, variant ${variant}`);
+    return handler;
+  }
+
+  /** Slots of register operands, in the order in which arms take them. */
+  #registers(record: number, form: Form, operandSize: number): void {
+    const instruction = this.#instruction;
+    const { u8 } = this.#cpu;
+    u8[record + RECORD.ra] = 0;
+    u8[record + RECORD.rb] = 0;
+    let field: number = RECORD.ra;
+    for (const code of form.operands) {
+      let number: number;
+      switch (code[0]) {
+        case "E":
+          if (instruction.memory) continue;
+          number = instruction.rm;
+          break;
+        case "R":
+          number = instruction.rm;
+          break;
+        case "G":
+          if (code === "GS") continue;
+          number = instruction.reg;
+          break;
+        case "S":
+          if (code === "STi") number = instruction.rm;
+          else if (code === "Sw") number = instruction.reg;
+          else continue;
+          break;
+        case "C":
+          if (code === "CL") number = 1;
+          else if (code === "CS") continue;
+          else number = instruction.reg;
+          break;
+        case "D":
+          if (code === "DX") number = 2;
+          else if (code === "DS") continue;
+          else number = instruction.reg;
+          break;
+        case "Z":
+          number = form.opcode & 7;
+          break;
+        case "A":
+        case "e":
+          if (code === "Ap") continue;
+          number = 0;
+          break;
+        default:
+          continue;
+      }
+      const byte = operandBits(code, operandSize) === 8;
+      // Segment, control, debug and x87 registers are numbers for helpers, not slots.
+      const plain = code === "Sw" || code === "STi" || code === "Cd" || code === "Dd";
+      u8[record + field] = plain ? number : byte && number >= 4 ? (number - 4) * 8 + 1 : number * 8;
+      field = RECORD.rb;
+    }
+  }
+
+  #immediates(record: number, form: Form, operandSize: number, end: number): void {
+    const instruction = this.#instruction;
+    const { i32 } = this.#cpu;
+    let value = instruction.immediate;
+    const first = form.operands.find((code) => /^[IJ]/.test(code));
+    if (first === "Jb" || first === "Jz") value += end;
+    else if (first === "Iz" && operandSize === 16) value &= 0xffff;
+    i32[(record + RECORD.immediate) >> 2] = value;
+    if (!instruction.memory) i32[(record + RECORD.displacement) >> 2] = instruction.immediate2;
+  }
+}
+
+/** A conditional branch: the block goes on behind it. */
+function isConditional(form: Form): boolean {
+  return /^(J(?!MP)|LOOP)/.test(form.row.mnemonic);
+}

@@ -1,0 +1,19 @@
+/** The library in pages and workers: images are bytes, backends or URLs. */
+import type { DomainConfig } from "../config.ts";
+import { Domain as DomainInstance } from "../domain.ts";
+import { BROWSER_HOST } from "./host.ts";
+
+export { VmxonError } from "../../common/errors.ts";
+export type { BlockBackend } from "../../hypervisor/backend.ts";
+export type { StopReason } from "../../hypervisor/stop-reason.ts";
+export type { DomainConfig, ImageSource } from "../config.ts";
+export type { DomainState } from "../domain.ts";
+export type { Event, Subscription } from "../events.ts";
+export { MemoryBackend, OverlayBackend } from "../memory-backend.ts";
+
+export type Domain = DomainInstance;
+
+export const Domain = {
+  /** Build a domain. Rejects with a VmxonError whose message names what is wrong and what to do. */
+  create: (config: DomainConfig): Promise<Domain> => DomainInstance.create(config, { host: BROWSER_HOST }),
+};

@@ -1,0 +1,99 @@
+/** The disk specification of xl: positional and keyword parameters, flags and the old prefixes. xl-disk-configuration(5). */
+import { VmxonError } from "../common/errors.ts";
+import { didYouMean } from "./suggest.ts";
+
+/** Drives that this machine has: two floppy drives and two IDE channels with two units each. */
+export const DRIVE_NAMES = ["fda", "fdb", "hda", "hdb", "hdc", "hdd"] as const;
+export type DriveName = (typeof DRIVE_NAMES)[number];
+
+export interface DiskSpec {
+  /** Path or address of the image. */
+  readonly target: string;
+  readonly drive: DriveName;
+  readonly access: "rw" | "r";
+}
+
+const KEYWORDS = ["target", "format", "vdev", "access", "devtype", "backendtype", "script"] as const;
+const POSITIONS = ["target", "format", "vdev", "access"] as const;
+const READ_ONLY = new Set(["r", "ro"]);
+const READ_WRITE = new Set(["w", "rw"]);
+const PREFIX = /^(?:phy|file|raw|tap|tap2|aio|drbd|qcow|qcow2|vhd|tapdisk):/;
+const FOREIGN_FORMATS = new Set(["qcow", "qcow2", "vhd", "vmdk", "vdi", "qed"]);
+
+function fail(spec: string, what: string): never {
+  throw new VmxonError(
+    "config",
+    `disk=${JSON.stringify(spec)}: ${what} Write it as "FILE,raw,hda,rw" (drives: ${DRIVE_NAMES.join(", ")}).`,
+  );
+}
+
+/** xvda, sda and hda all name the first disk. */
+function driveName(spec: string, vdev: string): DriveName {
+  const name = vdev.replace(/^(?:xvd|sd|vd)/, "hd");
+  const found = DRIVE_NAMES.find((drive) => drive === name);
+  if (!found) fail(spec, `there is no drive ${JSON.stringify(vdev)}.${didYouMean(vdev, DRIVE_NAMES)}`);
+  return found;
+}
+
+/** Parse one specification. Throws VmxonError("config") that quotes it. */
+export function parseDiskSpec(spec: string): DiskSpec {
+  const values = new Map<string, string>();
+  let rest = spec.trim();
+  let position = 0;
+  while (rest.length > 0) {
+    // target= takes the rest of the string, commas included.
+    const whole = /^target\s*=\s*(.*)$/s.exec(rest);
+    if (whole) {
+      values.set("target", whole[1]!);
+      break;
+    }
+    const comma = rest.indexOf(",");
+    const part = (comma < 0 ? rest : rest.slice(0, comma)).trim();
+    rest = comma < 0 ? "" : rest.slice(comma + 1).trimStart();
+    const assignment = /^([a-z]+)\s*=\s*(.*)$/s.exec(part);
+    if (assignment) {
+      const key = assignment[1]!;
+      if (!KEYWORDS.some((keyword) => keyword === key)) {
+        fail(spec, `unknown parameter ${JSON.stringify(key)}.${didYouMean(key, KEYWORDS)}`);
+      }
+      values.set(key, assignment[2]!);
+    } else if (part === "cdrom") {
+      values.set("devtype", "cdrom");
+    } else {
+      while (position < POSITIONS.length && values.has(POSITIONS[position]!)) position++;
+      const key = POSITIONS[position++];
+      if (key === undefined) fail(spec, `${JSON.stringify(part)} is one parameter too many.`);
+      values.set(key, part);
+    }
+  }
+
+  const prefixed = values.get("target") ?? "";
+  let target = prefixed;
+  let format = values.get("format") ?? "";
+  while (PREFIX.test(target)) {
+    const colon = target.indexOf(":");
+    const prefix = target.slice(0, colon);
+    if (FOREIGN_FORMATS.has(prefix)) format ||= prefix;
+    target = target.slice(colon + 1);
+  }
+  let vdev = values.get("vdev") ?? "";
+  if (vdev.endsWith(":cdrom")) {
+    vdev = vdev.slice(0, -":cdrom".length);
+    values.set("devtype", "cdrom");
+  }
+  if (values.get("devtype") === "cdrom") fail(spec, "CD-ROM drives are not supported yet.");
+  if (target === "") fail(spec, "the name of the image file is missing.");
+  if (vdev === "") fail(spec, "the drive is missing.");
+  if (format !== "" && format !== "raw") {
+    fail(
+      spec,
+      `format ${JSON.stringify(format)} is not supported yet; use "raw" (qemu-img convert -O raw OLD NEW.img).`,
+    );
+  }
+  const drive = driveName(spec, vdev);
+  const access = values.get("access") ?? "rw";
+  if (!READ_ONLY.has(access) && !READ_WRITE.has(access)) {
+    fail(spec, `access ${JSON.stringify(access)} is neither "rw" nor "r".`);
+  }
+  return { target, drive, access: READ_ONLY.has(access) ? "r" : "rw" };
+}

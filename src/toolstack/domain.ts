@@ -1,0 +1,260 @@
+/** A domain: one virtual PC, from its configuration to its end. The library's main class. */
+import { VmxonError } from "../common/errors.ts";
+import type { StopReason } from "../hypervisor/stop-reason.ts";
+import { type DomainConfig, type ResolvedConfig, resolveConfig, type StopAction } from "./config.ts";
+import { Emitter, type Event } from "./events.ts";
+import { type Host, NO_HOST, type SerialTarget } from "./host.ts";
+import { openKernel } from "./kernel.ts";
+import { Keyboard } from "./keyboard.ts";
+import { buildMachine, type Machine, type MachineOptions } from "./machine.ts";
+import { MediaBuilder } from "./media-builder.ts";
+import { Screen } from "./screen.ts";
+import { SerialPort } from "./serial-port.ts";
+import { Waiter, type WaitOptions } from "./waiter.ts";
+
+/** created → running ⇄ paused → stopped. */
+export type DomainState = "created" | "running" | "paused" | "stopped";
+
+export interface CreateOptions {
+  /** Opens images and serial targets by name. Default: none, only bytes and backends can be given. */
+  readonly host?: Host;
+  /** Builds the machine; for tests. */
+  readonly machine?: (options: MachineOptions) => Machine;
+}
+
+/** Number of guest exits of one kind. */
+export interface ExitCount {
+  readonly reason: number;
+  readonly name: string;
+  readonly count: number;
+}
+
+export class Domain implements AsyncDisposable {
+  readonly name: string;
+  readonly keyboard: Keyboard;
+  readonly screen: Screen;
+  /** COM1 and COM2. */
+  readonly serial: readonly SerialPort[];
+  /** Resolves when the domain has stopped for good and its images are closed. Never rejects. */
+  readonly exited: Promise<StopReason>;
+
+  readonly #config: ResolvedConfig;
+  readonly #machine: Machine;
+  readonly #media: MediaBuilder;
+  readonly #targets: readonly SerialTarget[];
+  readonly #waiter: Waiter;
+  readonly #stateChanged = new Emitter<DomainState>();
+  readonly #noticed: Emitter<string>;
+  readonly #notices: readonly string[];
+  #resolveExited!: (reason: StopReason) => void;
+  #state: DomainState = "created";
+
+  /** The domain went from one state to another. */
+  readonly onState: Event<DomainState> = this.#stateChanged.event;
+  /** The machine was reset, by the guest or from outside. */
+  readonly onReset: Event<void>;
+  /** Something that a person should know; the domain goes on. */
+  readonly onNotice: Event<string>;
+
+  private constructor(parts: {
+    config: ResolvedConfig;
+    machine: Machine;
+    media: MediaBuilder;
+    targets: readonly SerialTarget[];
+    waiter: Waiter;
+    serial: readonly SerialPort[];
+    resetDone: Emitter<void>;
+    noticed: Emitter<string>;
+    notices: readonly string[];
+  }) {
+    const { machine, waiter } = parts;
+    this.name = parts.config.name;
+    this.serial = parts.serial;
+    this.#config = parts.config;
+    this.#machine = machine;
+    this.#media = parts.media;
+    this.#targets = parts.targets;
+    this.#waiter = waiter;
+    this.#noticed = parts.noticed;
+    this.#notices = parts.notices;
+    this.onReset = parts.resetDone.event;
+    this.onNotice = parts.noticed.event;
+    this.screen = new Screen({ display: machine.display, waiter });
+    this.keyboard = new Keyboard({ queue: machine.keyQueue, port: machine.keyboard, waiter });
+    this.exited = new Promise((resolve) => {
+      this.#resolveExited = resolve;
+    });
+  }
+
+  /**
+   * Build a domain: check the configuration, open and check its images, put the machine together. Rejects with a
+   * VmxonError whose message names what is wrong and what to do.
+   */
+  static async create(config: DomainConfig, options: CreateOptions = {}): Promise<Domain> {
+    const resolved = resolveConfig(config);
+    const host = options.host ?? NO_HOST;
+    const resetDone = new Emitter<void>();
+    const noticed = new Emitter<string>();
+    const notices: string[] = [];
+    const notice = (message: string): void => {
+      notices.push(message);
+    };
+    const loadKernel = await openKernel(resolved, host);
+    const media = new MediaBuilder({ host, config: resolved, notice });
+    const { floppies, disks } = await media.build();
+    const targets: SerialTarget[] = [];
+    try {
+      const serial: SerialPort[] = [];
+      const machine = (options.machine ?? buildMachine)({
+        config: resolved,
+        floppies,
+        disks,
+        loadKernel,
+        transmit: (port, byte) => serial[port]?.transmit(byte),
+        resetDone: () => resetDone.fire(),
+      });
+      const waiter = new Waiter({ clock: machine.clock, repeatable: resolved.clock === "instructions" });
+      for (const [index, receive] of machine.serialInputs.entries()) {
+        serial.push(new SerialPort({ name: `COM${index + 1}`, clock: machine.clock, waiter, receive }));
+      }
+      for (const [index, name] of resolved.serial.entries()) {
+        const port = serial[index];
+        if (name === undefined || !port) continue;
+        const target = await host.openSerial(name);
+        targets.push(target);
+        port.connect(target);
+        target.onInput?.((bytes) => port.write(bytes));
+      }
+      return new Domain({ config: resolved, machine, media, targets, waiter, serial, resetDone, noticed, notices });
+    } catch (error) {
+      await media.close();
+      for (const target of targets) await target.close?.();
+      throw error;
+    }
+  }
+
+  get state(): DomainState {
+    return this.#state;
+  }
+
+  /** What a person should know about how the domain was built (a write-protected floppy, say). */
+  get notices(): readonly string[] {
+    return this.#notices;
+  }
+
+  /** Let the guest run. Returns at once; `exited` tells the end. */
+  start(): void {
+    if (this.#state !== "created") throw new VmxonError("usage", `${this.name} was started already`);
+    this.#enter("running");
+    this.#live().then(
+      (reason) => this.#finish(reason),
+      (error: unknown) => this.#finish({ kind: "crash", message: `internal error: ${describe(error)}` }),
+    );
+  }
+
+  /** Stop guest time; nothing is lost. No effect unless running. */
+  pause(): void {
+    if (this.#state !== "running") return;
+    this.#machine.pause();
+    this.#enter("paused");
+  }
+
+  /** Go on after `pause`. */
+  resume(): void {
+    if (this.#state !== "paused") return;
+    this.#machine.resume();
+    this.#enter("running");
+  }
+
+  /** Press the reset button. */
+  reset(): void {
+    if (this.#state === "running" || this.#state === "paused") this.#machine.reset();
+  }
+
+  /** Pull the plug and wait until the images are closed. What the guest has written is kept. */
+  async destroy(): Promise<StopReason> {
+    if (this.#state === "created")
+      await this.#finish({ kind: "destroyed", message: "destroyed before it was started" });
+    else if (this.#state !== "stopped") this.#machine.destroy();
+    return this.exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.destroy();
+  }
+
+  /** Resolves once the screen's text or the output of a serial port matches. */
+  waitFor(pattern: RegExp, options: WaitOptions = {}): Promise<RegExpExecArray> {
+    const onScreen = this.screen.watch(pattern);
+    return this.#waiter.wait(
+      () => {
+        for (const port of this.serial) {
+          const match = port.take(pattern);
+          if (match) return match;
+        }
+        return onScreen();
+      },
+      () => this.#describeOutput(pattern),
+      options,
+    );
+  }
+
+  /** How often the guest left the processor, by Intel's basic exit reason; most frequent first. */
+  exitCounts(): ExitCount[] {
+    return this.#machine.exitCounts().sort((a, b) => b.count - a.count);
+  }
+
+  /** Guest instructions executed. */
+  instructions(): number {
+    return this.#machine.instructions();
+  }
+
+  /** Guest time in ms since the domain was created. */
+  guestTime(): number {
+    return this.#machine.clock.now() / 1e6;
+  }
+
+  #enter(state: DomainState): void {
+    this.#state = state;
+    this.#stateChanged.fire(state);
+  }
+
+  async #live(): Promise<StopReason> {
+    const actions: Readonly<Record<StopReason["kind"], StopAction>> = {
+      poweroff: this.#config.onPoweroff,
+      reboot: this.#config.onReboot,
+      crash: this.#config.onCrash,
+      destroyed: "destroy",
+    };
+    for (;;) {
+      const reason = await this.#machine.run();
+      if (actions[reason.kind] === "destroy") return reason;
+      this.#noticed.fire(`${reason.message}; starting again`);
+      this.#machine.reset();
+    }
+  }
+
+  async #finish(reason: StopReason): Promise<void> {
+    for (const port of this.serial) port.flush();
+    let final = reason;
+    try {
+      for (const target of this.#targets) await target.close?.();
+      await this.#media.close();
+    } catch (error) {
+      final = { kind: "crash", message: `${reason.message}; and its images could not be closed: ${describe(error)}` };
+    }
+    this.#enter("stopped");
+    this.#waiter.close(new VmxonError("guest", `${this.name} stopped while it was waited for: ${final.message}`));
+    this.#resolveExited(final);
+  }
+
+  #describeOutput(pattern: RegExp): string {
+    const sent = this.serial.map((port) => port.text()).find((text) => text !== "");
+    const serial = sent === undefined ? "" : `\nand last sent on its serial port: ${JSON.stringify(sent.slice(-200))}`;
+    return `${pattern}; the screen shows:\n${this.screen.text()}${serial}`;
+  }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,33 @@
+/** What the toolstack needs of the place where it runs: opening images by name. Node and pages each have their own. */
+import { VmxonError } from "../common/errors.ts";
+import type { BlockBackend, ByteSink } from "../hypervisor/backend.ts";
+
+/** Where a serial line goes when it is named in a configuration. `close` may be called once the domain has stopped. */
+export interface SerialTarget extends ByteSink {
+  /** Bytes for the guest. Called once, before the domain starts. */
+  onInput?(listener: (bytes: Uint8Array) => void): void;
+  close?(): Promise<void>;
+}
+
+export interface Host {
+  /** Open an image by the name that the user gave it. Rejects with VmxonError("image") that names it. */
+  openImage(name: string, access: "rw" | "r"): Promise<BlockBackend>;
+  /** "stdio" or "file:NAME". Rejects with VmxonError("config") what this host does not have. */
+  openSerial(target: string): Promise<SerialTarget>;
+}
+
+/** A host without files: images are handed over as bytes or backends. */
+export const NO_HOST: Host = {
+  async openImage(name) {
+    throw new VmxonError("image", `${name}: there are no files here; pass a Uint8Array or a BlockBackend instead`);
+  },
+  async openSerial(target) {
+    throw new VmxonError(
+      "config",
+      `serial=${target}: there is no such place here; subscribe to domain.serial[0].onData`,
+    );
+  },
+};
+
+/** The kinds of serial target that a configuration can name, other than "none". */
+export const SERIAL_TARGET = /^(?:stdio|file:.+)$/s;

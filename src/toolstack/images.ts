@@ -1,0 +1,162 @@
+/** What an image file is, by looking at it: floppy, disk, kernel, initial ramdisk or something that must be refused. */
+import { VmxonError } from "../common/errors.ts";
+import type { BlockBackend } from "../hypervisor/backend.ts";
+import { floppyFormatFor, floppyFormatOfSize, SECTOR_SIZE } from "./media.ts";
+import { findMultibootHeader } from "./multiboot.ts";
+
+export type ImageKind = "floppy" | "disk" | "linux" | "multiboot" | "ramdisk";
+
+/** Bytes from the start of a file that probing looks at: enough for an ISO 9660 volume descriptor at 32 KB. */
+export const PROBE_LENGTH = 0x9000;
+
+/** Largest file that is taken for a floppy because of its boot sector alone. */
+const LARGEST_FLOPPY = 2_949_120;
+
+interface Signature {
+  readonly offset: number;
+  readonly bytes: string;
+}
+
+const at = (offset: number, bytes: string): Signature => ({ offset, bytes });
+
+/** Formats that cannot be used as they are, with what to do about it. */
+const REFUSED: readonly { what: string; advice: string; signatures: readonly Signature[] }[] = [
+  ...(
+    [
+      ["a qcow2 image", "QFI\xfb", 0],
+      ["a VHD image", "conectix", 0],
+      ["a VHDX image", "vhdxfile", 0],
+      ["a VMDK image", "KDMV", 0],
+      ["a VMDK descriptor", "# Disk DescriptorFile", 0],
+      ["a VirtualBox VDI image", "\x7f\x10\xda\xbe", 64],
+      ["a QED image", "QED\0", 0],
+    ] as const
+  ).map(([what, bytes, offset]) => ({
+    what,
+    advice: "vmxon opens raw images so far; convert it: qemu-img convert -O raw FILE NEW.img",
+    signatures: [at(offset, bytes)],
+  })),
+  {
+    what: "a zip archive",
+    advice: "unpack it and pass the image inside",
+    signatures: [at(0, "PK\x03\x04")],
+  },
+];
+
+const ISO_9660: Signature = at(0x8001, "CD001");
+const ISO_ADVICE = "CD images are not supported yet; use the system's floppy or disk image, or its kernel";
+const VHD_FOOTER = "conectix";
+
+/** Compressed files and archives that Linux takes as an initial ramdisk. */
+const RAMDISKS: readonly (Signature & { what: string; unpack: string })[] = [
+  { ...at(0, "070701"), what: "a cpio archive", unpack: "cpio -i" },
+  { ...at(0, "070702"), what: "a cpio archive", unpack: "cpio -i" },
+  { ...at(0, "\x1f\x8b"), what: "compressed by gzip", unpack: "gunzip" },
+  { ...at(0, "\xfd7zXZ\0"), what: "compressed by xz", unpack: "unxz" },
+  { ...at(0, "\x28\xb5\x2f\xfd"), what: "compressed by zstd", unpack: "unzstd" },
+  { ...at(0, "BZh"), what: "compressed by bzip2", unpack: "bunzip2" },
+  { ...at(0, "\x02\x21\x4c\x18"), what: "compressed by lz4", unpack: "unlz4" },
+];
+
+const BOOT_SIGNATURE: Signature = at(510, "\x55\xaa");
+const LINUX_SIGNATURE: Signature = at(0x202, "HdrS");
+const ELF_SIGNATURE: Signature = at(0, "\x7fELF");
+
+function matches(head: Uint8Array, signature: Signature): boolean {
+  if (signature.offset + signature.bytes.length > head.length) return false;
+  for (let index = 0; index < signature.bytes.length; index++) {
+    if (head[signature.offset + index] !== signature.bytes.charCodeAt(index)) return false;
+  }
+  return true;
+}
+
+function refuse(name: string, message: string): never {
+  throw new VmxonError("image", `${name} ${message}`);
+}
+
+/** The first bytes of a medium, at most PROBE_LENGTH. */
+export async function readHead(backend: BlockBackend): Promise<Uint8Array> {
+  const head = new Uint8Array(Math.min(backend.size, PROBE_LENGTH));
+  await backend.read(0, head);
+  return head;
+}
+
+/** Throw VmxonError("image") for a file that no drive can take: empty, or of a format that is not raw. */
+export async function refuseForeign(name: string, backend: BlockBackend, head: Uint8Array): Promise<void> {
+  if (backend.size === 0) refuse(name, "is empty; was it copied or downloaded completely?");
+  for (const { what, advice, signatures } of REFUSED) {
+    if (signatures.every((signature) => matches(head, signature))) refuse(name, `is ${what}; ${advice}.`);
+  }
+  if (backend.size >= 2 * SECTOR_SIZE) {
+    const footer = new Uint8Array(SECTOR_SIZE);
+    await backend.read(backend.size - SECTOR_SIZE, footer);
+    if (matches(footer, at(0, VHD_FOOTER))) {
+      refuse(name, "is a VHD image; vmxon opens raw images so far; convert it: qemu-img convert -O raw FILE NEW.img.");
+    }
+  }
+}
+
+/** What compressed or archived thing this is, if it is one. */
+export function ramdiskFormat(head: Uint8Array): { what: string; unpack: string } | undefined {
+  return RAMDISKS.find((signature) => matches(head, signature));
+}
+
+/** True for the first sector of something that a PC boots. */
+export function hasBootSignature(head: Uint8Array): boolean {
+  return matches(head, BOOT_SIGNATURE);
+}
+
+/** True for an ISO 9660 volume. */
+export function isIso(head: Uint8Array): boolean {
+  return matches(head, ISO_9660);
+}
+
+/** True for a Linux kernel with a setup header (boot protocol 2.00 or later). */
+export function isLinuxKernel(head: Uint8Array): boolean {
+  return matches(head, BOOT_SIGNATURE) && matches(head, LINUX_SIGNATURE);
+}
+
+/**
+ * Guess what a file is. Kernels are known by their headers, floppies by their size, disks by their boot sector.
+ * Throws VmxonError("image") that names the file, says what it is and what to do, when it cannot be booted.
+ */
+export async function probeImage(name: string, backend: BlockBackend): Promise<ImageKind> {
+  const head = await readHead(backend);
+  await refuseForeign(name, backend, head);
+  if (isLinuxKernel(head)) return "linux";
+  if (isIso(head)) {
+    const hybrid = hasBootSignature(head) ? " (it also carries a boot sector: -hda FILE tries it as a disk)" : "";
+    refuse(name, `is a CD image; ${ISO_ADVICE}${hybrid}.`);
+  }
+  if (!hasBootSignature(head)) {
+    if (findMultibootHeader(head)) return "multiboot";
+    if (matches(head, ELF_SIGNATURE)) {
+      refuse(
+        name,
+        "is an ELF file without a multiboot header; of a Linux kernel, pass the bzImage (arch/x86/boot/bzImage).",
+      );
+    }
+  }
+  if (floppyFormatOfSize(backend.size)) return "floppy";
+  if (ramdiskFormat(head)) return "ramdisk";
+  if (hasBootSignature(head)) {
+    if (backend.size <= LARGEST_FLOPPY && floppyFormatFor(backend.size, head) && !hasPartition(head)) return "floppy";
+    if (backend.size % SECTOR_SIZE === 0) return "disk";
+    refuse(name, `has a boot sector but ${backend.size} bytes are no whole number of sectors; was it cut off?`);
+  }
+  return refuse(
+    name,
+    `is not known: ${backend.size} bytes are no floppy format, and there is neither a boot sector nor a kernel header in it. To use it as a disk anyway, write -hda FILE.`,
+  );
+}
+
+const PARTITION_TYPES = [446 + 4, 462 + 4, 478 + 4, 494 + 4] as const;
+const PARTITION_FLAGS = [446, 462, 478, 494] as const;
+
+/** True when the sector's partition table makes sense: flags 00h or 80h only, and one type that is not zero. */
+function hasPartition(head: Uint8Array): boolean {
+  return (
+    PARTITION_FLAGS.every((offset) => (head[offset]! & 0x7f) === 0) &&
+    PARTITION_TYPES.some((offset) => head[offset] !== 0)
+  );
+}

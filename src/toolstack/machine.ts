@@ -1,0 +1,133 @@
+/** Puts a machine together: hypervisor, devices, firmware and media of one domain. What the domain class drives. */
+import { createPc } from "../devices/pc.ts";
+import { Vga } from "../devices/vga/vga.ts";
+import { romBios } from "../firmware/rombios/rom.ts";
+import { vgaBios } from "../firmware/vgabios/rom.ts";
+import { buildMemoryMap } from "../firmware/vmxloader.ts";
+import type { Disk, Display, FloppyDrive } from "../hypervisor/backend.ts";
+import type { Clock } from "../hypervisor/clock.ts";
+import { HvmDomain } from "../hypervisor/hvm-domain.ts";
+import type { StopReason } from "../hypervisor/stop-reason.ts";
+import type { ResolvedConfig } from "./config.ts";
+import type { ExitCount } from "./domain.ts";
+import type { KernelLoader } from "./kernel.ts";
+import type { KeyboardPort, KeyQueue } from "./keyboard.ts";
+import type { LoadedKernel } from "./loader.ts";
+
+/** A running machine as the domain class sees it. */
+export interface Machine {
+  readonly clock: Clock;
+  readonly display: Display;
+  readonly keyboard: KeyboardPort;
+  readonly keyQueue: KeyQueue;
+  /** Bytes for the guest, one function for each serial port: it returns how many were taken. */
+  readonly serialInputs: readonly ((bytes: Uint8Array) => number)[];
+  /** Resolves when the guest stops. May be called again after `reset`. */
+  run(): Promise<StopReason>;
+  pause(): void;
+  resume(): void;
+  reset(): void;
+  destroy(): void;
+  exitCounts(): ExitCount[];
+  instructions(): number;
+}
+
+export interface MachineOptions {
+  readonly config: ResolvedConfig;
+  readonly floppies: FloppyDrive[];
+  readonly disks: (Disk | undefined)[];
+  readonly loadKernel: KernelLoader | undefined;
+  /** A byte that the guest sent on a serial port. */
+  transmit(port: number, byte: number): void;
+  /** Called after every reset of the machine. */
+  resetDone(): void;
+}
+
+/** Where the BIOS keeps the position of the cursor: column, then row. */
+const BDA_CURSOR = 0x450;
+
+/** Shutdown status byte of CMOS, and the values with which the BIOS goes on where a program wants it. IBM AT BIOS. */
+const CMOS_SHUTDOWN = 0x0f;
+const RESUME_CODES: ReadonlySet<number> = new Set([0x05, 0x09, 0x0a]);
+
+export function buildMachine(options: MachineOptions): Machine {
+  const { config, floppies, disks, loadKernel } = options;
+  const hvm = new HvmDomain({
+    memory: config.memory,
+    clock: config.clock,
+    ...(config.startTime !== undefined && { wallTime: config.startTime }),
+  });
+  const memoryMap = buildMemoryMap(config.memory);
+  const vga = new Vga({ clock: hvm.clock });
+  const pc = createPc({
+    bus: hvm.bus,
+    memory: hvm.memory,
+    clock: hvm.clock,
+    intr: hvm.intr,
+    a20: { set: (level) => hvm.setA20(level) },
+    reset: () => guestReset(),
+    floppies,
+    disks,
+    serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
+    vga,
+    wallOffsetMs: config.wallOffset,
+    bootOrder: config.boot,
+  });
+  hvm.setInterruptController(pc.pic);
+
+  // Programs written for the 286 reset the processor to leave protected mode, and say in CMOS that they want to go on.
+  let processorOnly = false;
+  let rebooted = false;
+  const guestReset = (): void => {
+    processorOnly = RESUME_CODES.has(pc.rtc.getCmos(CMOS_SHUTDOWN));
+    rebooted = !processorOnly && config.onReboot === "destroy";
+    if (rebooted) hvm.destroy();
+    else hvm.reset();
+  };
+
+  const place = (load: KernelLoader, column: number, row: number): LoadedKernel =>
+    load({ memoryMap, cursor: { column, row }, disks: disks.map((disk) => disk?.geometry) });
+  // Once now, so that a kernel that does not fit is refused before anything runs.
+  if (loadKernel) place(loadKernel, 0, 0);
+  const enterKernel = (load: KernelLoader): void => {
+    const { state, writes } = place(load, hvm.memory.read8(BDA_CURSOR), hvm.memory.read8(BDA_CURSOR + 1));
+    hvm.setA20(true);
+    for (const { gpa, bytes } of writes) hvm.memory.write(gpa, bytes);
+    hvm.enter(state);
+  };
+  hvm.addRom(vgaBios());
+  hvm.addRom(
+    romBios({
+      floppies,
+      disks,
+      memoryMap,
+      bootOrder: config.boot,
+      powerOff: () => hvm.powerOff(),
+      ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
+    }),
+  );
+  hvm.initialState = { mode: "real" };
+  hvm.onReset = () => {
+    if (!processorOnly) pc.reset();
+    processorOnly = false;
+    options.resetDone();
+  };
+
+  return {
+    clock: hvm.clock,
+    display: vga,
+    keyboard: pc.keyboard,
+    keyQueue: pc.typist,
+    serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
+    async run() {
+      const reason = await hvm.run();
+      return rebooted ? { kind: "reboot", message: "the guest reset the machine" } : reason;
+    },
+    pause: () => hvm.pause(),
+    resume: () => hvm.resume(),
+    reset: () => hvm.reset(),
+    destroy: () => hvm.destroy(),
+    exitCounts: () => hvm.exitCounts(),
+    instructions: () => hvm.instructions(),
+  };
+}

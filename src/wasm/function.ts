@@ -1,0 +1,252 @@
+/**
+ * Writes one function body: statements in order, expressions from `expression.ts`, structured control with labels
+ * instead of depths. Bytes are written as statements are made; nothing is kept.
+ */
+import { type I32, type I64, i32, i64, KIND, OP, Value } from "./expression.ts";
+import {
+  type BlockType,
+  ByteWriter,
+  type FunctionReference,
+  type FunctionType,
+  VALUE_TYPE,
+  type ValueType,
+} from "./module.ts";
+
+/** A local variable; `get` is the expression that reads it. */
+export interface Local {
+  readonly index: number;
+  readonly type: ValueType;
+  readonly get: Value;
+}
+
+/** A branch target: the end of a block, or the head of a loop. */
+export interface Label {
+  readonly depth: number;
+}
+
+function makeLocal(index: number, type: ValueType): Local {
+  return { index, type, get: new Value(KIND.local, type, OP.local_get, index) };
+}
+
+/** Natural alignment exponents are not promised to the engine: guests access memory unaligned. */
+const UNALIGNED = 0;
+
+export class FunctionWriter {
+  readonly params: readonly Local[];
+  readonly #code = new ByteWriter(512);
+  readonly #localTypes: ValueType[] = [];
+  readonly #paramCount: number;
+  /** Temporaries free for reuse, by type. */
+  readonly #free: Record<ValueType, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
+  readonly #scopes: Local[][] = [];
+  #depth = 0;
+
+  constructor(type: FunctionType) {
+    this.#paramCount = type.params.length;
+    this.params = type.params.map((param, index) => makeLocal(index, param));
+  }
+
+  /** Bytes of code written so far. */
+  get size(): number {
+    return this.#code.length;
+  }
+
+  /** A new local variable, zero at entry. */
+  local(type: ValueType): Local {
+    this.#localTypes.push(type);
+    return makeLocal(this.#paramCount + this.#localTypes.length - 1, type);
+  }
+
+  /** A temporary that lives to the end of the innermost {@link scope} (or of the function). */
+  temporary(type: ValueType): Local {
+    const local = this.#free[type].pop() ?? this.local(type);
+    this.#scopes.at(-1)?.push(local);
+    return local;
+  }
+
+  /** Run `body`; its temporaries can be reused afterwards. */
+  scope(body: () => void): void {
+    const mine: Local[] = [];
+    this.#scopes.push(mine);
+    body();
+    this.#scopes.pop();
+    for (const local of mine) this.#free[local.type].push(local);
+  }
+
+  /** Compute `value` now, and return an expression that reads the result. Constants and temporaries stay what they are. */
+  let(value: Value): Value {
+    if (value.kind === KIND.const) return value;
+    const local = this.temporary(value.type);
+    this.set(local, value);
+    return local.get;
+  }
+
+  set(local: Local, value: I32 | I64): void {
+    this.#push(value);
+    this.#code.u8(OP.local_set);
+    this.#code.u32(local.index);
+  }
+
+  /** Evaluate for its effects. */
+  do(value: Value): void {
+    this.#push(value);
+    const results = value.kind === KIND.call ? (value.callee?.type.results.length ?? 0) : 1;
+    if (results > 0) this.#code.u8(OP.drop);
+  }
+
+  #store(opcode: number, address: I32, value: I32 | I64, offset: number): void {
+    this.#push(address);
+    this.#push(value);
+    this.#code.u8(opcode);
+    this.#code.u8(UNALIGNED);
+    this.#code.u32(offset);
+  }
+
+  store8(address: I32, value: I32, offset = 0): void {
+    this.#store(OP.i32_store8, address, value, offset);
+  }
+
+  store16(address: I32, value: I32, offset = 0): void {
+    this.#store(OP.i32_store16, address, value, offset);
+  }
+
+  store32(address: I32, value: I32, offset = 0): void {
+    this.#store(OP.i32_store, address, value, offset);
+  }
+
+  store64(address: I32, value: I64, offset = 0): void {
+    this.#store(OP.i64_store, address, value, offset);
+  }
+
+  /** A block whose label leads to its end. */
+  block(body: (label: Label) => void): void {
+    this.#structured(OP.block, "void", body);
+  }
+
+  /** A loop whose label leads back to its head; falling off the end leaves it. */
+  loop(body: (label: Label) => void): void {
+    this.#structured(OP.loop, "void", body);
+  }
+
+  #structured(opcode: number, type: BlockType, body: (label: Label) => void): void {
+    this.#code.u8(opcode);
+    this.#code.u8(type === "void" ? 0x40 : VALUE_TYPE[type]);
+    this.#depth++;
+    body({ depth: this.#depth });
+    this.#depth--;
+    this.#code.u8(OP.end);
+  }
+
+  if(condition: I32, then: () => void, otherwise?: () => void): void {
+    this.#push(condition);
+    this.#code.u8(OP.if);
+    this.#code.u8(0x40);
+    this.#depth++;
+    then();
+    if (otherwise) {
+      this.#code.u8(OP.else);
+      otherwise();
+    }
+    this.#depth--;
+    this.#code.u8(OP.end);
+  }
+
+  br(label: Label): void {
+    this.#code.u8(OP.br);
+    this.#code.u32(this.#depth - label.depth);
+  }
+
+  brIf(condition: I32, label: Label): void {
+    this.#push(condition);
+    this.#code.u8(OP.br_if);
+    this.#code.u32(this.#depth - label.depth);
+  }
+
+  brTable(index: I32, labels: readonly Label[], fallback: Label): void {
+    this.#push(index);
+    this.#code.u8(OP.br_table);
+    this.#code.u32(labels.length);
+    for (const label of labels) this.#code.u32(this.#depth - label.depth);
+    this.#code.u32(this.#depth - fallback.depth);
+  }
+
+  return(value?: I32 | I64): void {
+    if (value !== undefined) this.#push(value);
+    this.#code.u8(OP.return);
+  }
+
+  /** Leave by a call in tail position; needs an engine with tail calls. */
+  returnCall(callee: FunctionReference, ...args: I32[]): void {
+    for (const arg of args) this.#push(arg);
+    this.#code.u8(OP.return_call);
+    this.#code.u32(callee.index);
+  }
+
+  unreachable(): void {
+    this.#code.u8(OP.unreachable);
+  }
+
+  /** Leave `value` on the stack as the function's result; the last statement of a function that returns one. */
+  result(value: I32 | I64): void {
+    this.#push(value);
+  }
+
+  #push(operand: I32 | I64): void {
+    const value =
+      typeof operand === "number" ? i32.const(operand) : typeof operand === "bigint" ? i64.const(operand) : operand;
+    const code = this.#code;
+    switch (value.kind) {
+      case KIND.const:
+        code.u8(value.opcode);
+        if (value.type === "i64") code.s64(value.immediate as bigint);
+        else code.s32(value.immediate as number);
+        return;
+      case KIND.local:
+        code.u8(OP.local_get);
+        code.u32(value.immediate as number);
+        return;
+      case KIND.load:
+        this.#push(value.a as Value);
+        code.u8(value.opcode);
+        code.u8(UNALIGNED);
+        code.u32(value.immediate as number);
+        return;
+      case KIND.call:
+        for (const arg of value.args as readonly Value[]) this.#push(arg);
+        code.u8(OP.call);
+        code.u32((value.callee as FunctionReference).index);
+        return;
+      case KIND.callIndirect:
+        for (const arg of value.args as readonly Value[]) this.#push(arg);
+        this.#push(value.a as Value);
+        code.u8(OP.call_indirect);
+        code.u32(value.immediate as number);
+        code.u8(0);
+        return;
+      default:
+        this.#push(value.a as Value);
+        if (value.b) this.#push(value.b);
+        if (value.c) this.#push(value.c);
+        code.u8(value.opcode);
+    }
+  }
+
+  /** The function body: local declarations, code, end. */
+  finish(): Uint8Array<ArrayBuffer> {
+    const out = new ByteWriter(this.#code.length + 64);
+    const runs: { type: ValueType; count: number }[] = [];
+    for (const type of this.#localTypes) {
+      const last = runs.at(-1);
+      if (last?.type === type) last.count++;
+      else runs.push({ type, count: 1 });
+    }
+    out.u32(runs.length);
+    for (const run of runs) {
+      out.u32(run.count);
+      out.u8(VALUE_TYPE[run.type]);
+    }
+    out.append(this.#code.bytes.subarray(0, this.#code.length));
+    out.u8(OP.end);
+    return out.finish();
+  }
+}
