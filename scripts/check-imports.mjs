@@ -30,8 +30,7 @@ const MAY_USE_PAGE = /^src\/(?:web|toolstack\/browser)\//;
 const IMPORT =
   /(?:^|[\s;])(?:import|export)\s(?:[^;"']*?\sfrom\s)?["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)/g;
 const NODE_GLOBAL = /(?<![.\w$])(?:process\s*\.|Buffer\b|require\s*\(|__dirname\b|__filename\b|setImmediate\b)/;
-const PAGE_GLOBAL =
-  /(?<![.\w$])(?:document\s*\.|navigator\s*\.|localStorage\b|indexedDB\b|XMLHttpRequest\b)/;
+const PAGE_GLOBAL = /(?<![.\w$])(?:document\s*\.|navigator\s*\.|localStorage\b|indexedDB\b|XMLHttpRequest\b)/;
 
 /** Layer of a path below the repository. */
 function layerOf(path) {

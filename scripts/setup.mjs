@@ -60,17 +60,23 @@ function packagesPresent() {
   );
 }
 
+/** Run npm quietly; its exit status. Under `npm start` npm has told where it is, which is right on every platform. */
+function npm(...args) {
+  const flags = [...args, "--no-audit", "--no-fund", "--loglevel=error"];
+  const path = process.env.npm_execpath;
+  return path?.endsWith(".js") ? runProgram(process.execPath, [path, ...flags]) : runProgram("npm", flags);
+}
+
 /** Install packages when some are missing or old. */
 export function install() {
   checkNode();
   if (packagesPresent()) return;
   say("installing packages (npm ci) …");
   const started = Date.now();
-  const flags = ["ci", "--no-audit", "--no-fund"];
-  // Under `npm start` npm tells where it is; that is right on every platform.
-  const npm = process.env.npm_execpath;
-  const status = npm?.endsWith(".js") ? runProgram(process.execPath, [npm, ...flags]) : runProgram("npm", flags);
-  if (status !== 0) throw new SetupError("npm ci failed; is the network there? Try again with: npm run setup");
+  // The second way also works where a registry lacks packages for other platforms that the lock file names.
+  if (npm("ci") !== 0 && npm("install", "--no-save") !== 0) {
+    throw new SetupError("the packages could not be installed; is the network there? Try again with: npm run setup");
+  }
   say(`packages are installed (${seconds(started)})`);
 }
 

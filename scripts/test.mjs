@@ -11,6 +11,8 @@ import { sourceFiles } from "./source-files.mjs";
 /** Test files that boot systems, start browsers or run long: after the quick ones. */
 const SLOW = [/\.oracle\.test\.ts$/, /\.boot\.test\.ts$/, /\.browser\.test\.ts$/];
 const PARALLEL = 2;
+/** Lines of the runner's summary. */
+const TOTAL = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /;
 
 /** Test files in the order in which they run, as compiled. */
 function testFiles(words) {
@@ -39,12 +41,21 @@ function lint() {
 function runTests(files) {
   return new Promise((resolve) => {
     let failed = false;
+    const totals = [];
     const stream = run({ files, concurrency: PARALLEL });
     stream.on("test:fail", (event) => {
       if (event.todo === undefined || event.todo === false) failed = true;
     });
-    stream.on("end", () => resolve(!failed));
-    stream.compose(new spec()).pipe(process.stdout);
+    stream.on("test:diagnostic", ({ nesting, message }) => {
+      if (nesting === 0 && TOTAL.test(message)) totals.push(`ℹ ${message}\n`);
+    });
+    const report = stream.compose(new spec());
+    report.pipe(process.stdout, { end: false });
+    report.on("end", () => {
+      // The reporter lists failures after the totals; those who read only the end want the totals there.
+      if (failed) process.stdout.write(`\n${totals.join("")}`);
+      resolve(!failed);
+    });
   });
 }
 

@@ -4,6 +4,7 @@ import { VmxonError } from "../common/errors.ts";
 import { disassemble } from "../isa/disassembler.ts";
 import { hasBootSignature } from "../toolstack/images.ts";
 import { didYouMean } from "../toolstack/suggest.ts";
+import { EXIT } from "./exit-status.ts";
 import { helpText } from "./help.ts";
 
 const BOOT_SECTOR_SIZE = 512;
@@ -102,7 +103,7 @@ export async function disasm(args: readonly string[]): Promise<number> {
   const options = parse(args);
   if (options === "help") {
     process.stdout.write(`${helpText("disasm")}\n`);
-    return 0;
+    return EXIT.ok;
   }
   const bytes = await readFile(options.file);
   const guessed = guess(options.file, bytes);
@@ -124,5 +125,5 @@ export async function disasm(args: readonly string[]): Promise<number> {
     }
   }
   process.stdout.write(chunk);
-  return 0;
+  return EXIT.ok;
 }

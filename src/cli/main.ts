@@ -2,13 +2,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { VmxonError } from "../common/errors.ts";
 import { didYouMean } from "../toolstack/suggest.ts";
-import { disasm } from "./disasm.ts";
+import { EXIT } from "./exit-status.ts";
 import { HELP_TOPICS, helpText } from "./help.ts";
-import { EXIT, run } from "./run.ts";
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
-  run,
-  disasm,
+  // Loaded when they are wanted, so that help and mistakes are answered at once.
+  run: async (args) => (await import("./run.ts")).run(args),
+  disasm: async (args) => (await import("./disasm.ts")).disasm(args),
   help: async ([topic]) => {
     const text = helpText(topic);
     if (text === undefined) {

@@ -6,12 +6,10 @@ import { Domain } from "../toolstack/domain.ts";
 import type { Host } from "../toolstack/host.ts";
 import { NODE_HOST } from "../toolstack/node/host.ts";
 import { assignFiles } from "./assign-files.ts";
+import { EXIT } from "./exit-status.ts";
 import { helpText } from "./help.ts";
 import { parseRunOptions, type RunOptions } from "./options.ts";
 import { attachTerminal, stdioSerial } from "./terminal.ts";
-
-/** Exit statuses of the command. */
-export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 
 /** Statuses that shells give to commands ended by a signal. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;

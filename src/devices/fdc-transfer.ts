@@ -165,6 +165,12 @@ export class FdcTransfer {
     this.deps.dma.setRequest(false);
   }
 
+  /** Power-on state. */
+  reset(): void {
+    this.abort();
+    this.s = idle();
+  }
+
   private get medium(): FloppyMedium | undefined {
     return this.deps.drives[this.s.drive]?.medium;
   }

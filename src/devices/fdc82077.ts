@@ -494,7 +494,7 @@ export class Fdc82077 implements PortDevice, Stateful<Fdc82077State> {
   // --- state ---------------------------------------------------------------------------------------------------------
 
   reset(): void {
-    this.transfer.abort();
+    this.transfer.reset();
     this.seekTimer.cancel();
     this.resetTimer.cancel();
     this.s = powerOn();
@@ -514,7 +514,7 @@ export class Fdc82077 implements PortDevice, Stateful<Fdc82077State> {
     this.s = copyPlain(state);
     restoreTimer(this.seekTimer, state.seekAt);
     restoreTimer(this.resetTimer, state.resetAt);
-    if (state.transfer === undefined) this.transfer.abort();
+    if (state.transfer === undefined) this.transfer.reset();
     else this.transfer.restore(state.transfer);
     this.updateLine();
   }

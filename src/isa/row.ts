@@ -122,7 +122,7 @@ function parseForm(row: Row, spec: string, traits: Traits): Form[] {
   const suffixes = operands.map((o) => (/^(ES|CS|SS|DS|FS|GS|AL|CL|DX|ST|STi|1|3)$/.test(o) ? "" : o));
   const sizeClass: Form["sizeClass"] =
     traits.size ??
-    (operands.some((o) => /^(E|G|M|R|Z|O)v$|^Iz$|^Jz$|^eAX$|^Ap$|^Mp$|^Ma$/.test(o))
+    (operands.some((o) => /^(E|G|M|R|Z|O)v$|^Iz$|^Ibs$|^Jz$|^eAX$|^Ap$|^Mp$|^Ma$/.test(o))
       ? "v"
       : operands.includes("AL") || suffixes.some((o) => /b$/.test(o) && !/^(I|J)/.test(o))
         ? "b"

@@ -40,6 +40,8 @@ export class Cpu {
   onCodeWrite: (machine: number, bytes: number) => void = () => {};
   /** Time-stamp counter as the guest reads it in the operation at `pc`; the processor fills this in. */
   tsc: (pc: number) => bigint = () => 0n;
+  /** What the guest added to its time-stamp counter by writing it. */
+  tscOffset = 0n;
   readonly #fault = new GuestFault();
   /** Word indices of filled shadow entries, non-global and global, for flushing. */
   readonly #fills = new Int32Array(FILL_CAPACITY);
@@ -536,8 +538,8 @@ export const REAL_DATA = AR.P | AR.S | TYPE.WRITABLE | TYPE.ACCESSED;
 export const REAL_CODE = AR.P | AR.S | TYPE.CODE | TYPE.READABLE | TYPE.ACCESSED;
 const DR6_RESET = 0xffff0ff0 | 0;
 const DR7_RESET = 0x400;
-/** Family 6, model 8, stepping 10: what EDX holds at reset and CPUID leaf 1 reports. */
-export const CPU_SIGNATURE = 0x68a;
+/** Family 6, model 5, stepping 3: what EDX holds at reset and CPUID leaf 1 reports. Linux disables SYSENTER below 6/3/3. */
+export const CPU_SIGNATURE = 0x653;
 
 function isWriteIndex(index: number): boolean {
   const table = Math.floor((index * 4 - SHADOW.readSupervisor) / WRITE_TABLE);

@@ -11,7 +11,7 @@ import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
 import { HELPERS } from "./helpers.ts";
 import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts";
-import { RUN, STATUS } from "./interpreter/record.ts";
+import { RECORD, RUN, STATUS } from "./interpreter/record.ts";
 import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
 import { MACHINE, SCRATCH_BLOCK, STATE } from "./memory-map.ts";
 import { ACTIVITY, BLOCKING, VECTOR } from "./registers.ts";
@@ -99,6 +99,16 @@ export class Processor {
     cpu.reset();
   }
 
+  /** Instructions completed in the current stay when the operation at `pc` runs; for helpers that read the time. */
+  instructionsAt(pc: number): number {
+    const { cpu } = this;
+    return this.#stay + this.#budget - cpu.get("budget") + cpu.u8[pc + RECORD.count]! - 1;
+  }
+
+  /** Instructions of the current VM entry that earlier turns in the engine completed, and the budget of this turn. */
+  #stay = 0;
+  #budget = 0;
+
   /** Power-on reset of the vCPU; memory stays. */
   reset(): void {
     this.cpu.reset();
@@ -138,6 +148,7 @@ export class Processor {
     }
     cpu.updateMode();
     this.#updateWatches();
+    this.#stay = 0;
     cpu.set("exitReason", -1);
     cpu.set("idtVectoringInfo", 0);
     cpu.set("faultVector", -1);
@@ -271,6 +282,7 @@ export class Processor {
   #execute(budget: number): void {
     const { cpu } = this;
     cpu.set("budget", budget);
+    this.#budget = budget;
     let spent = 0;
     const status = this.#run(STATE);
     spent += budget - cpu.get("budget");
@@ -296,6 +308,7 @@ export class Processor {
     }
     this.#completed = spent > 0 && status !== RUN.fault;
     this.instructions += spent;
+    this.#stay += spent;
     cpu.set("preemptionTimer", cpu.get("preemptionTimer") - spent);
   }
 

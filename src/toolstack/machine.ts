@@ -3,7 +3,7 @@ import { createPc } from "../devices/pc.ts";
 import { Vga } from "../devices/vga/vga.ts";
 import { romBios } from "../firmware/rombios/rom.ts";
 import { vgaBios } from "../firmware/vgabios/rom.ts";
-import { buildMemoryMap } from "../firmware/vmxloader.ts";
+import { buildMemoryMap, loadFirmware } from "../firmware/vmxloader.ts";
 import type { Disk, Display, FloppyDrive } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import { HvmDomain } from "../hypervisor/hvm-domain.ts";
@@ -95,17 +95,15 @@ export function buildMachine(options: MachineOptions): Machine {
     for (const { gpa, bytes } of writes) hvm.memory.write(gpa, bytes);
     hvm.enter(state);
   };
-  hvm.addRom(vgaBios());
-  hvm.addRom(
-    romBios({
-      floppies,
-      disks,
-      memoryMap,
-      bootOrder: config.boot,
-      powerOff: () => hvm.powerOff(),
-      ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
-    }),
-  );
+  const bios = romBios({
+    floppies,
+    disks,
+    memoryMap,
+    bootOrder: config.boot,
+    powerOff: () => hvm.powerOff(),
+    ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
+  });
+  loadFirmware(hvm, [vgaBios(), bios]);
   hvm.initialState = { mode: "real" };
   hvm.onReset = () => {
     if (!processorOnly) pc.reset();

@@ -32,7 +32,21 @@ function setup() {
       else clock.advance(100e3);
     }
   };
-  return { clock, irq1, irq12, a20, keyboard, mouse, controller, typist, data, command, status, drain, resets: () => resets };
+  return {
+    clock,
+    irq1,
+    irq12,
+    a20,
+    keyboard,
+    mouse,
+    controller,
+    typist,
+    data,
+    command,
+    status,
+    drain,
+    resets: () => resets,
+  };
 }
 
 test("a key press reaches the guest translated, with an interrupt for each byte", () => {
@@ -305,6 +319,12 @@ test("every ASCII character has its keys, and a line end is one Enter", () => {
   for (let code = 1; code < 0x80; code++) {
     assert.ok([...textToKeys(String.fromCharCode(code))].length >= 2, `character ${code}`);
   }
-  assert.deepEqual([...textToKeys("\r\n")].map(({ code }) => code), ["Enter", "Enter"]);
-  assert.deepEqual([...textToKeys("\x03")].map(({ code }) => code), ["ControlLeft", "KeyC", "KeyC", "ControlLeft"]);
+  assert.deepEqual(
+    [...textToKeys("\r\n")].map(({ code }) => code),
+    ["Enter", "Enter"],
+  );
+  assert.deepEqual(
+    [...textToKeys("\x03")].map(({ code }) => code),
+    ["ControlLeft", "KeyC", "KeyC", "ControlLeft"],
+  );
 });

@@ -7,8 +7,8 @@ import { buildImage } from "../../src/firmware/rombios/image.ts";
 import { type RomBiosDeps, romBios } from "../../src/firmware/rombios/rom.ts";
 import type { Rom, ServiceContext } from "../../src/firmware/service.ts";
 import { buildMemoryMap } from "../../src/firmware/vmxloader.ts";
-import { FakeClock } from "../support/fake-clock.ts";
 import { FakeBus, FakeLine, FakeMemory, NO_VIDEO } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
 export const CF = 1;
 export const ZF = 0x40;
@@ -41,7 +41,7 @@ export class FakeCpu implements FirmwareCpu {
   }
 }
 
-/** Registers of a call, 16-bit names; what is left out is zero. */
+/** Registers of a call, by their 16-bit names though values may have 32 bits; what is left out is zero. */
 export interface Registers {
   ax?: number;
   bx?: number;
@@ -70,9 +70,12 @@ export interface Result {
 
 const GOES_TO = [
   ...["wait", "idle", "leds", "talk"].map((name) => `int16_${name}`),
-  ...["end", "post", "talk", "print", "break", "sysreq_down", "sysreq_up", "pause", "beep", "reset"].map((n) => `int9_${n}`),
+  ...["end", "post", "talk", "print", "break", "sysreq_down", "sysreq_up", "pause", "beep", "reset"].map(
+    (n) => `int9_${n}`,
+  ),
   ...["idle", "mouse", "delay"].map((name) => `int15_${name}`),
   "int14_wait",
+  "int1a_idle",
   "int70_alarm",
   "no_boot",
 ];

@@ -74,12 +74,18 @@ test("AH=10h reads what it wrote: palette, overscan, DAC, mask, blinking", () =>
   int10({ ax: 0x1001, bx: 0x1100 });
   int10({ ax: 0x1008 });
   assert.equal(cpu.ebx >> 8, 0x11);
-  memory.write(0x5000, Uint8Array.from({ length: 17 }, (_, i) => 17 - i));
+  memory.write(
+    0x5000,
+    Uint8Array.from({ length: 17 }, (_, i) => 17 - i),
+  );
   int10({ ax: 0x1002, dx: 0, es: 0x500 });
   int10({ ax: 0x1009, dx: 0x100, es: 0x500 });
   const back = new Uint8Array(17);
   memory.read(0x5100, back);
-  assert.deepEqual([...back], Array.from({ length: 17 }, (_, i) => 17 - i));
+  assert.deepEqual(
+    [...back],
+    Array.from({ length: 17 }, (_, i) => 17 - i),
+  );
   int10({ ax: 0x1010, bx: 200, dx: 0x1500, cx: 0x2a3f });
   int10({ ax: 0x1017, bx: 199, cx: 2, dx: 0x200, es: 0x500 });
   assert.deepEqual([memory.read8(0x5203), memory.read8(0x5204), memory.read8(0x5205)], [0x15, 0x2a, 0x3f]);

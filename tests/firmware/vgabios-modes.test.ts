@@ -28,7 +28,10 @@ test("the image is an option ROM: signature, length, IBM at 1Eh, bytes that sum 
   assert.deepEqual([...rom.image.subarray(0, 3)], [0x55, 0xaa, 64]);
   assert.equal(rom.image.length, 32768);
   assert.equal(String.fromCharCode(...rom.image.subarray(0x1e, 0x21)), "IBM");
-  assert.equal(rom.image.reduce((sum, byte) => (sum + byte) & 0xff, 0), 0);
+  assert.equal(
+    rom.image.reduce((sum, byte) => (sum + byte) & 0xff, 0),
+    0,
+  );
   for (const after of rom.services.keys()) assert.deepEqual([...rom.image.subarray(after - 2, after)], [0xe6, 0xb0]);
 });
 
@@ -151,18 +154,60 @@ test("the default palettes: EGA in text, CGA brown, hue rings in mode 13h, greys
     int10({ ax: 0x1015, bx: index });
     return [(cpu.edx >> 8) & 0xff, (cpu.ecx >> 8) & 0xff, cpu.ecx & 0xff];
   };
-  assert.deepEqual([color(0x07), color(0x14), color(0x3f)], [[42, 42, 42], [42, 21, 0], [63, 63, 63]]);
-  int10({ ax: 4 });
-  assert.deepEqual([color(0x06), color(0x16), color(0x17)], [[42, 21, 0], [63, 63, 21], [63, 63, 63]]);
-  int10({ ax: 7 });
-  assert.deepEqual([color(0x07), color(0x08), color(0x18)], [[0, 0, 0], [42, 42, 42], [63, 63, 63]]);
-  int10({ ax: 0x13 });
-  assert.deepEqual([color(6), color(9), color(17), color(31)], [[42, 21, 0], [21, 21, 63], [5, 5, 5], [63, 63, 63]]);
   assert.deepEqual(
-    [32, 36, 40, 44, 48, 52, 33].map(color),
-    [[0, 0, 63], [63, 0, 63], [63, 0, 0], [63, 63, 0], [0, 63, 0], [0, 63, 63], [16, 0, 63]],
+    [color(0x07), color(0x14), color(0x3f)],
+    [
+      [42, 42, 42],
+      [42, 21, 0],
+      [63, 63, 63],
+    ],
   );
-  assert.deepEqual([color(56), color(104), color(247), color(248)], [[31, 31, 63], [0, 0, 28], [11, 12, 16], [0, 0, 0]]);
+  int10({ ax: 4 });
+  assert.deepEqual(
+    [color(0x06), color(0x16), color(0x17)],
+    [
+      [42, 21, 0],
+      [63, 63, 21],
+      [63, 63, 63],
+    ],
+  );
+  int10({ ax: 7 });
+  assert.deepEqual(
+    [color(0x07), color(0x08), color(0x18)],
+    [
+      [0, 0, 0],
+      [42, 42, 42],
+      [63, 63, 63],
+    ],
+  );
+  int10({ ax: 0x13 });
+  assert.deepEqual(
+    [color(6), color(9), color(17), color(31)],
+    [
+      [42, 21, 0],
+      [21, 21, 63],
+      [5, 5, 5],
+      [63, 63, 63],
+    ],
+  );
+  assert.deepEqual([32, 36, 40, 44, 48, 52, 33].map(color), [
+    [0, 0, 63],
+    [63, 0, 63],
+    [63, 0, 0],
+    [63, 63, 0],
+    [0, 63, 0],
+    [0, 63, 63],
+    [16, 0, 63],
+  ]);
+  assert.deepEqual(
+    [color(56), color(104), color(247), color(248)],
+    [
+      [31, 31, 63],
+      [0, 0, 28],
+      [11, 12, 16],
+      [0, 0, 0],
+    ],
+  );
 });
 
 test("grey summing and suppressed palette loading follow their switches", () => {

@@ -96,7 +96,11 @@ test("AH=06h and 07h scroll a window and leave the rest", () => {
   assert.equal(rows()[0], "");
   assert.equal(rows()[1], "aaaaaaaaaa");
   int10({ ax: 0x0600, bx: 0x0700, cx: 0x0500, dx: 0xffff });
-  assert.ok(rows().slice(5).every((row) => row === ""));
+  assert.ok(
+    rows()
+      .slice(5)
+      .every((row) => row === ""),
+  );
   int10({ ax: 0x0601, bx: 0x0700, cx: 0x0505, dx: 0x0404 });
   assert.equal(rows()[1], "aaaaaaaaaa");
 });
@@ -148,9 +152,15 @@ test("text is drawn with the font that was loaded, the guest's own included", ()
   };
   assert.deepEqual(dots(0), glyph("A"));
   assert.deepEqual(dots(1), glyph("B"));
-  memory.write(0x5000, Uint8Array.from({ length: 16 }, (_, y) => y * 9));
+  memory.write(
+    0x5000,
+    Uint8Array.from({ length: 16 }, (_, y) => y * 9),
+  );
   int10({ ax: 0x1100, bx: 0x1000, cx: 1, dx: 0x42, bp: 0, es: 0x500 });
-  assert.deepEqual(dots(1), Array.from({ length: 16 }, (_, y) => y * 9));
+  assert.deepEqual(
+    dots(1),
+    Array.from({ length: 16 }, (_, y) => y * 9),
+  );
   assert.deepEqual(dots(0), glyph("A"));
 });
 

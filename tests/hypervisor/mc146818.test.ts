@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Mc146818, RTC } from "../../src/hypervisor/mc146818.ts";
-import { FakeClock } from "../support/fake-clock.ts";
 import { FakeLine } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
 const SECOND = 1e9;
 

@@ -4,7 +4,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import { FLAG } from "../oracle/case.ts";
+import { PROC } from "../../src/processor/exits.ts";
+import { MACHINE } from "../../src/processor/memory-map.ts";
+import { ACTIVITY } from "../../src/processor/registers.ts";
+import { VECTOR } from "../oracle/case.ts";
 import { type Form, INTEGER_FORMS } from "../oracle/forms.ts";
 import { MOO_REGISTERS, type MooRegister, type MooTest, readMoo } from "../oracle/moo.ts";
 import { openFlags } from "../oracle/undefined.ts";
@@ -47,7 +50,11 @@ function reasonToSkip(moo: MooTest, { prefixes, opcode, modrm, form }: Decoded):
   const segmentRegister = (modrm >> 3) & 7;
   if ((opcode === 0x8c || opcode === 0x8e) && segmentRegister >= 4) return "FS and GS";
   if (opcode === 0x9b || (opcode >= 0xd8 && opcode <= 0xdf)) return "numeric coprocessor";
-  if ([0x6c, 0x6d, 0x6e, 0x6f, 0xe4, 0xe5, 0xe6, 0xe7, 0xec, 0xed, 0xee, 0xef].includes(opcode)) return "input and output";
+  if ([0x6c, 0x6d, 0x6e, 0x6f, 0xe4, 0xe5, 0xe6, 0xe7, 0xec, 0xed, 0xee, 0xef].includes(opcode))
+    return "input and output";
+  // Later processors restore what an instruction changed before it faulted.
+  if (moo.exception?.vector === VECTOR.GP && form?.traits.has("string")) return "string instructions that fault";
+  if (moo.exception?.vector === VECTOR.GP && opcode === 0x8f) return "POP to memory that faults";
   return undefined;
 }
 
@@ -61,37 +68,35 @@ function definedFlags(moo: MooTest, { opcode, form }: Decoded): number {
   return FLAGS_MASK & ~openFlags(form.undefinedClass, bits, count);
 }
 
-/** Deliver a reported exception as real mode does: SDM 3A 20.1.4. */
-function deliver(machine: TestMachine, vector: number): void {
-  let sp = machine.get("esp") & 0xffff;
-  const push = (value: number): void => {
-    sp = (sp - 2) & 0xffff;
-    const at = machine.get("ss") * 16 + sp;
-    machine.memory[at] = value;
-    machine.memory[machine.get("ss") * 16 + ((sp + 1) & 0xffff)] = value >> 8;
-  };
-  const flags = machine.get("eflags");
-  push(flags);
-  push(machine.get("cs"));
-  push(machine.get("eip"));
-  machine.set("esp", sp);
-  machine.set("eflags", flags & ~(FLAG.IF | FLAG.TF | FLAG.AC));
-  const word = (at: number): number => (machine.memory[at] as number) | ((machine.memory[at + 1] as number) << 8);
-  machine.set("eip", word(vector * 4));
-  machine.set("cs", word(vector * 4 + 2));
+/** Linear address of the FLAGS word that the exception pushed: the files' own field is wrong for odd stack pointers. */
+function pushedFlagsAddress(moo: MooTest): number | undefined {
+  if (moo.exception === undefined) return undefined;
+  const sp = moo.final.registers.get("esp") ?? 0;
+  return (moo.initial.registers.get("ss") ?? 0) * 16 + ((sp + 4) & 0xffff);
 }
 
-/** Run one test; what differs, in words. */
-function run(machine: TestMachine, moo: MooTest, decoded: Decoded): string[] {
+/** Drop what was decoded of a test's instruction: `invalidate` drops everything, which takes longer than the test. */
+function dropCode(machine: TestMachine, moo: MooTest): void {
+  const { registers } = moo.initial;
+  const at = (registers.get("cs") ?? 0) * 16 + (registers.get("eip") ?? 0);
+  machine.processor.cpu.onCodeWrite(MACHINE + at, moo.bytes.length + 1);
+}
+
+/** Run one test; what differs, in words, or undefined if it says nothing about later processors. */
+function run(machine: TestMachine, moo: MooTest, decoded: Decoded): string[] | undefined {
+  const { cpu } = machine.processor;
   for (const [register, value] of moo.initial.registers) {
     machine.set(register, register === "eflags" ? (value & FLAGS_MASK) | 2 : value);
   }
   for (const [address, value] of moo.initial.memory) machine.memory[address] = value;
-  machine.invalidate();
+  dropCode(machine, moo);
+  cpu.set("activity", ACTIVITY.active);
   const outcome = machine.run(1);
-  if (outcome.kind === "exception") deliver(machine, outcome.vector ?? 0);
   const found: string[] = [];
-  if (outcome.kind === "exit") found.push("left the processor");
+  // The 80286 raises 13 when a word of the stack wraps around, later processors 12 (SDM 3A table 20-1).
+  const stackFault = outcome.kind === "exception" && moo.exception?.vector === VECTOR.GP;
+  if (outcome.kind !== "done" && !stackFault)
+    found.push(`ended with ${outcome.kind} ${outcome.vector ?? outcome.reason}`);
   const flagsMask = definedFlags(moo, decoded);
   for (const register of MOO_REGISTERS) {
     const want = expectedRegister(moo, decoded, register);
@@ -99,7 +104,7 @@ function run(machine: TestMachine, moo: MooTest, decoded: Decoded): string[] {
     const got = machine.get(register) & mask;
     if (got !== (want & mask)) found.push(`${register} is ${got.toString(16)}, not ${(want & mask).toString(16)}`);
   }
-  const flagsAddress = moo.exception?.flagsAddress;
+  const flagsAddress = pushedFlagsAddress(moo);
   for (const [address, value] of moo.final.memory) {
     const pushedFlags = flagsAddress === undefined ? -1 : address - flagsAddress;
     const mask = pushedFlags === 0 ? flagsMask & 0xff : pushedFlags === 1 ? flagsMask >> 8 : 0xff;
@@ -110,7 +115,8 @@ function run(machine: TestMachine, moo: MooTest, decoded: Decoded): string[] {
   }
   for (const [address] of moo.initial.memory) machine.memory[address] = 0;
   for (const [address] of moo.final.memory) machine.memory[address] = 0;
-  return found;
+  dropCode(machine, moo);
+  return stackFault ? undefined : found;
 }
 
 /** A register after the instruction: each test ends with a HLT behind it, which is not run here. */
@@ -125,27 +131,37 @@ test("real-mode instructions do what an 80286 did", (t) => {
   const revoked = readFileSync(join(folder, "revocation_list.txt"), "utf8");
   const machine = createMachine();
   machine.mode("real");
+  const { cpu } = machine.processor;
+  cpu.set("exceptionBitmap", 1 << VECTOR.SS);
+  cpu.set("procControls", cpu.get("procControls") & ~PROC.hlt);
   const skipped = new Map<string, number>();
+  const skip = (reason: string): void => {
+    skipped.set(reason, (skipped.get(reason) ?? 0) + 1);
+  };
   const wrong = new Map<string, string[]>();
   let [forms, checked] = [0, 0];
-  for (const name of readdirSync(folder).filter((file) => file.endsWith(".MOO.gz")).sort()) {
+  for (const name of readdirSync(folder)
+    .filter((file) => file.endsWith(".MOO.gz"))
+    .sort()) {
     forms++;
     for (const moo of readMoo(gunzipSync(readFileSync(join(folder, name))))) {
       const decoded = dissect(moo.bytes);
       const reason = revoked.includes(moo.hash) ? "revoked" : reasonToSkip(moo, decoded);
-      if (reason !== undefined) {
-        skipped.set(reason, (skipped.get(reason) ?? 0) + 1);
+      const found = reason === undefined ? run(machine, moo, decoded) : undefined;
+      if (found === undefined) {
+        skip(reason ?? "#SS instead of #GP");
         continue;
       }
       checked++;
-      const found = run(machine, moo, decoded);
       if (found.length === 0) continue;
       const list = wrong.get(name) ?? [];
       list.push(`${name} ${moo.index} ${moo.name}: ${found.slice(0, 4).join("; ")}`);
       wrong.set(name, list);
     }
   }
-  t.diagnostic(`${forms} forms, ${checked} tests; skipped: ${[...skipped].map(([why, n]) => `${n} ${why}`).join(", ")}`);
+  t.diagnostic(
+    `${forms} forms, ${checked} tests; skipped: ${[...skipped].map(([why, n]) => `${n} ${why}`).join(", ")}`,
+  );
   const lines = [...wrong.values()].map((list) => `${list.length} × ${list[0]}`);
   assert.equal(wrong.size, 0, `${wrong.size} forms differ:\n${lines.slice(0, SHOWN).join("\n")}`);
 });

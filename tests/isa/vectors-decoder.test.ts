@@ -48,7 +48,8 @@ function entries(t: TestContext): ListedInstruction[] {
   return found.filter((entry) => entry.options.length === 0);
 }
 
-const show = (entry: ListedInstruction): string => `${entry.bits}-bit ${Buffer.from(entry.bytes).toString("hex")} ${entry.code}`;
+const show = (entry: ListedInstruction): string =>
+  `${entry.bits}-bit ${Buffer.from(entry.bytes).toString("hex")} ${entry.code}`;
 
 /** Whether every processor of ours has it; MOVSD and CMPSD are also names of SSE instructions. */
 const inModel = (entry: ListedInstruction): boolean =>
@@ -120,7 +121,13 @@ function checkOperand(
       const mask = i.address16 ? 0xffff : 0xffffffff;
       const base = slotName(i.base, i.address16);
       const index = slotName(i.index, i.address16);
-      const got = [SEGMENT_NAMES[i.segment], base, index, index === "" ? 1 : 1 << i.scale, (i.displacement & mask) >>> 0];
+      const got = [
+        SEGMENT_NAMES[i.segment],
+        base,
+        index,
+        index === "" ? 1 : 1 << i.scale,
+        (i.displacement & mask) >>> 0,
+      ];
       const want = [expected.segment, expected.base, expected.index, expected.index === "" ? 1 : expected.scale];
       want.push((expected.displacement & mask) >>> 0);
       return got.join() === want.join() ? undefined : `memory ${got.join()}, not ${want.join()}`;
@@ -135,7 +142,9 @@ function checkOperand(
     case "near": {
       const mask = i.operandSize === 16 ? 0xffff : 0xffffffff;
       const target = ((LISTED_ADDRESS[entry.bits] + i.length + i.immediate) & mask) >>> 0;
-      return target === expected.target ? undefined : `target ${target.toString(16)}, not ${expected.target.toString(16)}`;
+      return target === expected.target
+        ? undefined
+        : `target ${target.toString(16)}, not ${expected.target.toString(16)}`;
     }
     case "far": {
       const same = i.immediate >>> 0 === expected.offset && i.immediate2 === expected.selector;
@@ -212,7 +221,8 @@ test("flags read, written and left undefined are those that the lists tell", (t)
       checked++;
       const { reads = 0, writes = 0, undefined: open = 0 } = traits;
       const complain = (what: string, flags: number): void => {
-        if ((flags & ARITHMETIC) !== 0) wrong.push(`${bits}-bit ${hex} ${info.code}: ${what} ${(flags & ARITHMETIC).toString(16)}`);
+        if ((flags & ARITHMETIC) !== 0)
+          wrong.push(`${bits}-bit ${hex} ${info.code}: ${what} ${(flags & ARITHMETIC).toString(16)}`);
       };
       // A row may read more (INC keeps CF by reading it), and may define or keep what the manual leaves open.
       complain("does not say that it reads", info.read & ~reads);

@@ -27,7 +27,19 @@ export const SELECTORS = [
   LOCAL.DATA16 & ~3,
 ] as const;
 /** Selectors for far transfers. */
-export const CODE_SELECTORS = [USER_CS, USER_CS, USER_CS, LOCAL.CODE16, LOCAL.CODE16, LOCAL.EXECUTE_ONLY, USER_DS, 0, 0x47, LOCAL.NOT_PRESENT, LOCAL.CODE16 & ~3] as const;
+export const CODE_SELECTORS = [
+  USER_CS,
+  USER_CS,
+  USER_CS,
+  LOCAL.CODE16,
+  LOCAL.CODE16,
+  LOCAL.EXECUTE_ONLY,
+  USER_DS,
+  0,
+  0x47,
+  LOCAL.NOT_PRESENT,
+  LOCAL.CODE16 & ~3,
+] as const;
 
 const BOUNDARIES = [
   0, 1, 2, 7, 8, 0x0f, 0x10, 0x1f, 0x20, 0x7f, 0x80, 0x81, 0xff, 0x100, 0x101, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff,
@@ -75,7 +87,7 @@ export class CaseBuilder {
   constructor(random: Random, mode: Mode) {
     this.random = random;
     this.mode = mode;
-    this.open = { flags: 0, status: 0, ulps: 0, destination: false, memory: undefined };
+    this.open = { flags: 0, status: 0, ulps: 0, destination: false, fault: false, memory: undefined };
     for (let i = 0; i < 8; i++) this.registers[i] = operandValue(random);
     const view = new DataView(this.window.buffer);
     for (let i = 0; i < WINDOW.size; i += 4) view.setUint32(i, operandValue(random), true);
@@ -122,9 +134,9 @@ export class CaseBuilder {
     this.registers[register] = bits === 16 ? (old & 0xffff0000) | (value & 0xffff) : value;
   }
 
-  /** Point ESP (and, sometimes, EBP) into the window. */
-  prepareStack(): void {
-    const at = this.target();
+  /** Point ESP (and, sometimes, EBP) into the window, or where `target` leads unless it must be inside. */
+  prepareStack(inside: boolean): void {
+    const at = inside ? WINDOW.base + 0x80 : this.target();
     this.setAddress(ESP, this.random.oneIn(4) ? at : at & ~3, this.stackBits);
     if (!this.random.oneIn(4)) this.setAddress(EBP, this.target() & ~1, this.stackBits);
   }
@@ -192,7 +204,8 @@ export class CaseBuilder {
     const index = [ESI, EDI, ESI, EDI][rm];
     const base = [EBX, EBX, EBP, EBP, ESI, EDI, EBP, EBX][rm] as number;
     if (direct) return { bytes: [6, ...littleEndian(offset, 2)], segment, kind: "a16 disp16" };
-    if (index !== undefined) this.setAddress(index, this.random.oneIn(4) ? this.random.u32() : this.random.below(64), 16);
+    if (index !== undefined)
+      this.setAddress(index, this.random.oneIn(4) ? this.random.u32() : this.random.below(64), 16);
     const rest = index === undefined ? 0 : (this.registers[index] as number);
     this.setAddress(base, offset - signed - rest, 16);
     const bytes = [(mod << 6) | rm, ...littleEndian(displacement, mod)];

@@ -38,6 +38,8 @@ export interface OpenResults {
   readonly ulps: number;
   /** The destination, too, is undefined: registers (those of the FPU as well) and memory are not compared. */
   readonly destination: boolean;
+  /** Of several memory accesses, which one faults first, and what the ones before have done. */
+  readonly fault: boolean;
   /** Linear addresses from … to whose content depends on the host: FIP, FCS, FDP and FDS in a stored environment. */
   readonly memory: { readonly from: number; readonly to: number } | undefined;
 }
@@ -122,7 +124,21 @@ export const FLAG = {
 export const ARITHMETIC_FLAGS = FLAG.CF | FLAG.PF | FLAG.AF | FLAG.ZF | FLAG.SF | FLAG.OF;
 
 /** Exception vectors. SDM 3A table 6-1. */
-export const VECTOR = { DE: 0, DB: 1, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, NP: 11, SS: 12, GP: 13, PF: 14, MF: 16, AC: 17 } as const;
+export const VECTOR = {
+  DE: 0,
+  DB: 1,
+  BP: 3,
+  OF: 4,
+  BR: 5,
+  UD: 6,
+  NM: 7,
+  NP: 11,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  MF: 16,
+  AC: 17,
+} as const;
 
 /** The code of a case with INT3 around it: a block of `CODE.bytes` bytes. What would lie behind the code pages is left out. */
 export function codeBlock(test: TestCase): { address: number; bytes: Uint8Array } {

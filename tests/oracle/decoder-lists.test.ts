@@ -16,7 +16,16 @@ test("a line's bytes, operands, prefixes and options are read", () => {
   );
   assert.deepEqual([...(add?.bytes ?? [])], [0xf0, 0x81, 0x44, 0x98, 0xa5, 0x12, 0x34, 0x56, 0x78]);
   assert.deepEqual(add?.operands, [
-    { kind: "memory", segment: "ss", base: "eax", index: "ebx", scale: 4, displacement: 0xffffffa5, displacementSize: 1, type: "UInt32" },
+    {
+      kind: "memory",
+      segment: "ss",
+      base: "eax",
+      index: "ebx",
+      scale: 4,
+      displacement: 0xffffffa5,
+      displacementSize: 1,
+      type: "UInt32",
+    },
     { kind: "immediate", value: 0x78563412, type: "i32" },
   ]);
   assert.ok(add?.words.has("lock"));

@@ -37,7 +37,15 @@ export type Trait =
   /** Not with REP prefixes: another instruction on later processors. */
   | "norep"
   /** Loads SS, after which traps wait. */
-  | "shadow";
+  | "shadow"
+  /** AMD's processors take LOCK, Intel's refuse it. */
+  | "nolock"
+  /** Stores a selector, of which processors write two or four bytes. */
+  | "half"
+  /** Processors differ in how many of its bytes they fetch. */
+  | "whole"
+  /** Accesses memory several times, in an order of the processor's own. */
+  | "several";
 
 /** One encoding. */
 export interface Form {
@@ -67,12 +75,12 @@ export type Immediate = "-" | "b" | "w" | "z" | "wb" | "far" | "moffs" | "jb" | 
  * `+8`, `+16` after an opcode: that many opcodes in a row.
  */
 const TABLE = `
-PUSH-ES 06 - v - none stack
+PUSH-ES 06 - v - none stack half
 POP-ES 07 - v - none stack popseg
-PUSH-CS 0e - v - none stack
-PUSH-SS 16 - v - none stack
+PUSH-CS 0e - v - none stack half
+PUSH-SS 16 - v - none stack half
 POP-SS 17 - v - none stack popseg shadow
-PUSH-DS 1e - v - none stack
+PUSH-DS 1e - v - none stack half
 POP-DS 1f - v - none stack popseg
 DAA 27 - v - daa in seq
 DAS 2f - v - daa in seq
@@ -82,10 +90,10 @@ INC 40+8 - v - none seq
 DEC 48+8 - v - none seq
 PUSH 50+8 - v - none stack seq
 POP 58+8 - v - none stack
-PUSHA 60 - v - none stack
-POPA 61 - v - none stack
-BOUND 62 m v - none
-ARPL 63 rm 2 - none selector
+PUSHA 60 - v - none stack several
+POPA 61 - v - none stack several
+BOUND 62 m v - none several
+ARPL 63 rm 2 - none selector several
 PUSH 68 - v z none stack seq
 IMUL 69 rm v z mul seq
 PUSH 6a - v b none stack seq
@@ -113,11 +121,11 @@ MOV-FS 8e/4 rm 2 - none selector
 MOV-GS 8e/5 rm 2 - none selector
 MOV-6 8e/6 rm 2 - none selector
 MOV-7 8e/7 rm 2 - none selector
-POP 8f/0 rm v - none stack
+POP 8f/0 rm v - none stack several
 XCHG 90+8 - v - none seq
 CBW 98 - v - none seq
 CWD 99 - v - none seq
-CALLF 9a - v far none stack
+CALLF 9a - v far none stack several
 FWAIT 9b - v - none
 PUSHF 9c - v - none stack in
 POPF 9d - v - none stack popf
@@ -143,24 +151,24 @@ MOV b0+8 - 1 b none seq
 MOV b8+8 - v z none seq
 RET c2 - v w none stack ret
 RET c3 - v - none stack ret
-LES c4 m v - none pointer
-LDS c5 m v - none pointer
+LES c4 m v - none pointer several
+LDS c5 m v - none pointer several
 MOV c6/0 rm 1 b none seq norep
 MOV c7/0 rm v z none seq norep
-ENTER c8 - v wb none stack
-LEAVE c9 - v - none stack
-RETF ca - v w none stack retf
-RETF cb - v - none stack retf
+ENTER c8 - v wb none stack several
+LEAVE c9 - v - none stack several
+RETF ca - v w none stack retf several
+RETF cb - v - none stack retf several
 INT3 cc - v - none
 INT cd - v int none
 INTO ce - v - none in
-IRET cf - v - none stack iret
+IRET cf - v - none stack iret several
 AAM d4 - v b aam
 AAD d5 - v b aam seq
 SALC d6 - v - none in seq
 XLAT d7 - 1 - none xlat
-LOOPNE e0 - v jb none in
-LOOPE e1 - v jb none in
+LOOPNE e0 - v jb none in norep
+LOOPE e1 - v jb none in norep
 LOOP e2 - v jb none
 JCXZ e3 - v jb none
 IN e4 - 1 b none io
@@ -175,7 +183,6 @@ IN ec - 1 - none io
 IN ed - v - none io
 OUT ee - 1 - none io
 OUT ef - v - none io
-INT1 f1 - v - none
 HLT f4 - v - none
 CMC f5 - v - none seq in
 TEST f6/0 rm 1 b logic seq
@@ -202,20 +209,20 @@ CLD fc - v - none seq
 STD fd - v - none seq
 INC fe/0 rm 1 - none lock seq
 DEC fe/1 rm 1 - none lock seq
-UD fe/2 rm 1 - none
-UD fe/7 rm 1 - none
+UD fe/2 rm 1 - none whole
+UD fe/7 rm 1 - none whole
 INC ff/0 rm v - none lock seq
 DEC ff/1 rm v - none lock seq
-CALL ff/2 rm v - none stack near
-CALLF ff/3 m v - none stack far
+CALL ff/2 rm v - none stack near several
+CALLF ff/3 m v - none stack far several
 JMP ff/4 rm v - none near
-JMPF ff/5 m v - none far
-PUSH ff/6 rm v - none stack
-UD ff/7 rm v - none
-LLDT 0f00/2 rm 2 - none norep
-LTR 0f00/3 rm 2 - none norep
-VERR 0f00/4 rm 2 - none selector norep
-VERW 0f00/5 rm 2 - none selector norep
+JMPF ff/5 m v - none far several
+PUSH ff/6 rm v - none stack several
+UD ff/7 rm v - none whole
+LLDT 0f00/2 rm 2 - none nolock norep
+LTR 0f00/3 rm 2 - none nolock norep
+VERR 0f00/4 rm 2 - none nolock selector norep
+VERW 0f00/5 rm 2 - none nolock selector norep
 LGDT 0f01/2 m 6 - none norep
 LIDT 0f01/3 m 6 - none norep
 LMSW 0f01/6 rm 2 - none norep
@@ -230,14 +237,14 @@ UD 0f0a - v - none norep
 UD2 0f0b - v - none norep
 UD 0f0c - v - none norep
 NOP 0f1f/0 rm v - none norep
-MOV-CR0 0f20/0 r 4 - none norep
-MOV-CR2 0f20/2 r 4 - none norep
-MOV-CR3 0f22/3 r 4 - none norep
-MOV-CR4 0f22/4 r 4 - none norep
-MOV-DR0 0f21/0 r 4 - none norep
-MOV-DR6 0f21/6 r 4 - none norep
-MOV-DR7 0f23/7 r 4 - none norep
-MOV-DR1 0f23/1 r 4 - none norep
+MOV-CR0 0f20/0 r 4 - none norep nolock
+MOV-CR2 0f20/2 r 4 - none norep nolock
+MOV-CR3 0f22/3 r 4 - none norep nolock
+MOV-CR4 0f22/4 r 4 - none norep nolock
+MOV-DR0 0f21/0 r 4 - none norep nolock
+MOV-DR6 0f21/6 r 4 - none norep nolock
+MOV-DR7 0f23/7 r 4 - none norep nolock
+MOV-DR1 0f23/1 r 4 - none norep nolock
 UD 0f24 - v - none norep
 UD 0f26 - v - none norep
 WRMSR 0f30 - v - none norep
@@ -248,14 +255,14 @@ UD 0f3b+5 - v - none norep
 CMOVcc 0f40+16 rm v - none seq in norep
 Jcc 0f80+16 - v jz none in norep
 SETcc 0f90+16 rm 1 - none seq in norep
-PUSH-FS 0fa0 - v - none stack norep
+PUSH-FS 0fa0 - v - none stack half norep
 POP-FS 0fa1 - v - none stack popseg norep
 BT 0fa3 rm v - bit bits norep
 SHLD 0fa4 rm v b double seq norep
 SHLD 0fa5 rm v - double norep
 UD 0fa6 - v - none norep
 UD 0fa7 - v - none norep
-PUSH-GS 0fa8 - v - none stack norep
+PUSH-GS 0fa8 - v - none stack half norep
 POP-GS 0fa9 - v - none stack popseg norep
 RSM 0faa - v - none norep
 BTS 0fab rm v - bit bits lock norep
@@ -264,15 +271,15 @@ SHRD 0fad rm v - double norep
 IMUL 0faf rm v - mul seq norep
 CMPXCHG 0fb0 rm 1 - none lock seq norep
 CMPXCHG 0fb1 rm v - none lock seq norep
-LSS 0fb2 m v - none pointer shadow norep
+LSS 0fb2 m v - none pointer shadow norep several
 BTR 0fb3 rm v - bit bits lock norep
-LFS 0fb4 m v - none pointer norep
-LGS 0fb5 m v - none pointer norep
+LFS 0fb4 m v - none pointer norep several
+LGS 0fb5 m v - none pointer norep several
 MOVZX 0fb6 rm 1 - none seq norep
 MOVZX 0fb7 rm 2 - none seq norep
-UD1 0fb9 rm v - none norep
-UD 0fba/0 rm v b none norep
-UD 0fba/3 rm v b none norep
+UD1 0fb9 rm v - none norep whole
+UD 0fba/0 rm v b none norep whole
+UD 0fba/3 rm v b none norep whole
 BT 0fba/4 rm v b bit seq norep
 BTS 0fba/5 rm v b bit lock seq norep
 BTR 0fba/6 rm v b bit lock seq norep
@@ -286,7 +293,7 @@ XADD 0fc0 rm 1 - none lock seq norep
 XADD 0fc1 rm v - none lock seq norep
 CMPXCHG8B 0fc7/1 m 8 - none lock norep
 BSWAP 0fc8+8 - 4 - none o32 seq norep
-UD0 0fff rm v - none norep
+UD0 0fff rm v - none norep whole
 `;
 
 const ALU = ["ADD", "OR", "ADC", "SBB", "AND", "SUB", "XOR", "CMP"] as const;
@@ -300,17 +307,31 @@ function regularRows(): string[] {
     const kind = name === "AND" || name === "OR" || name === "XOR" ? "logic" : "none";
     const reads = name === "ADC" || name === "SBB" ? "in" : "";
     const lock = name === "CMP" ? "" : "lock";
-    rows.push(`${name} ${at(0)} rm 1 - ${kind} seq ${lock} ${reads}`, `${name} ${at(1)} rm v - ${kind} seq ${lock} ${reads}`);
+    rows.push(
+      `${name} ${at(0)} rm 1 - ${kind} seq ${lock} ${reads}`,
+      `${name} ${at(1)} rm v - ${kind} seq ${lock} ${reads}`,
+    );
     rows.push(`${name} ${at(2)} rm 1 - ${kind} seq ${reads}`, `${name} ${at(3)} rm v - ${kind} seq ${reads}`);
     rows.push(`${name} ${at(4)} - 1 b ${kind} seq ${reads}`, `${name} ${at(5)} - v z ${kind} seq ${reads}`);
-    rows.push(`${name} 80/${i} rm 1 b ${kind} seq ${lock} ${reads}`, `${name} 81/${i} rm v z ${kind} seq ${lock} ${reads}`);
-    rows.push(`${name} 82/${i} rm 1 b ${kind} seq ${lock} ${reads}`, `${name} 83/${i} rm v b ${kind} seq ${lock} ${reads}`);
+    rows.push(
+      `${name} 80/${i} rm 1 b ${kind} seq ${lock} ${reads}`,
+      `${name} 81/${i} rm v z ${kind} seq ${lock} ${reads}`,
+    );
+    rows.push(
+      `${name} 82/${i} rm 1 b ${kind} seq ${lock} ${reads}`,
+      `${name} 83/${i} rm v b ${kind} seq ${lock} ${reads}`,
+    );
   }
   for (const [i, name] of ROTATES.entries()) {
     const kind = i < 2 ? "rotate" : i < 4 ? "rotateCarry" : "shift";
     const reads = i === 2 || i === 3 ? "in" : "";
     rows.push(`${name} c0/${i} rm 1 b ${kind} seq ${reads}`, `${name} c1/${i} rm v b ${kind} seq ${reads}`);
-    for (const [n, width] of [[0, "1"], [1, "v"], [2, "1"], [3, "v"]] as const) {
+    for (const [n, width] of [
+      [0, "1"],
+      [1, "v"],
+      [2, "1"],
+      [3, "v"],
+    ] as const) {
       rows.push(`${name} d${n}/${i} rm ${width} - ${kind} seq ${reads}`);
     }
   }

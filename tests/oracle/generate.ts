@@ -1,8 +1,9 @@
 /** Makes test cases: each form in each mode with many operands, and short sequences of instructions. */
-import { FLAG, type TestCase } from "./case.ts";
+
 import { CaseBuilder, CODE_SELECTORS, littleEndian, type Mode, operandValue, SEGMENT, SELECTORS } from "./builder.ts";
+import { FLAG, type TestCase } from "./case.ts";
 import { type Form, INTEGER_FORMS } from "./forms.ts";
-import { CODE } from "./layout.ts";
+import { CODE, USER_DS } from "./layout.ts";
 import { Random } from "./random.ts";
 import { openDestination, openFlags } from "./undefined.ts";
 import {
@@ -63,9 +64,12 @@ function singleCase(form: Form, mode: Mode, random: Random): TestCase {
   const b = new CaseBuilder(random, mode);
   const { traits } = form;
   if (traits.has("shadow")) b.eflags &= ~FLAG.TF;
-  if (traits.has("stack")) b.prepareStack();
-  if (traits.has("string") || traits.has("io")) prepareString(b);
-  const isX87 = form.opcode[0] as number >= 0xd8 && (form.opcode[0] as number) <= 0xdf;
+  // With a 16-bit stack, Intel's ENTER sets BP, AMD's EBP.
+  if (form.mnemonic === "ENTER" && b.operandBits === 32) b.segments[SEGMENT.SS] = USER_DS;
+  if (traits.has("stack")) b.prepareStack(traits.has("half"));
+  b.open.fault = traits.has("several");
+  if (traits.has("string") || traits.has("io")) prepareString(b, traits.has("io"));
+  const isX87 = (form.opcode[0] as number) >= 0xd8 && (form.opcode[0] as number) <= 0xdf;
   if (isX87 || form.mnemonic === "FWAIT") b.fpu = fpuState(random, transcendental(form) !== undefined);
 
   const prefixes: number[] = [];
@@ -73,12 +77,14 @@ function singleCase(form: Form, mode: Mode, random: Random): TestCase {
   if (mode.operandPrefix) prefixes.push(0x66);
   if (mode.addressPrefix) prefixes.push(0x67);
   let override: number | undefined;
-  if (random.oneIn(6)) {
+  // ARPL that changes nothing: whether the operand must be writable is the processor's affair.
+  if (random.oneIn(6) && form.mnemonic !== "ARPL") {
     override = random.below(6);
     prefixes.push(b.override(override));
     names.push(["es:", "cs:", "ss:", "ds:", "fs:", "gs:"][override] as string);
   }
-  const repeated = traits.has("string") || traits.has("io") ? !random.oneIn(3) : !traits.has("norep") && random.oneIn(40);
+  const repeated =
+    traits.has("string") || traits.has("io") ? !random.oneIn(3) : !traits.has("norep") && random.oneIn(40);
   if (repeated) {
     const prefix = random.pick([0xf2, 0xf3]);
     prefixes.push(prefix);
@@ -86,7 +92,7 @@ function singleCase(form: Form, mode: Mode, random: Random): TestCase {
   }
   const memory = form.modrm?.memory === true && (!form.modrm.register || !random.oneIn(3) || form.rm !== undefined);
   const isMemory = form.rm === undefined && memory;
-  if (isMemory && traits.has("lock") ? random.oneIn(4) : random.oneIn(60)) {
+  if (isMemory && traits.has("lock") ? random.oneIn(4) : !traits.has("nolock") && random.oneIn(60)) {
     prefixes.push(0xf0);
     names.push("lock");
   }
@@ -108,7 +114,7 @@ function singleCase(form: Form, mode: Mode, random: Random): TestCase {
   if (form.mnemonic.startsWith("CMPXCHG") && random.oneIn(2)) matchAccumulator(b);
   settleUndefined(b, form);
   // A few cases end at the last byte of the code pages: the instruction's tail, or what follows it, is not present.
-  if (random.oneIn(150)) b.address = CODE.base + CODE.size - random.below(b.code.length + 1);
+  if (random.oneIn(150) && !traits.has("whole")) b.address = CODE.base + CODE.size - random.below(b.code.length + 1);
   const size = `o${b.operandBits} a${b.addressBits}${mode.code16 ? " cs16" : ""}`;
   return b.finish([...names, formName(form), operands, size].filter((s) => s !== "").join(" "));
 }
@@ -230,17 +236,22 @@ function prepareDivision(b: CaseBuilder, form: Form, rm: number | undefined): vo
   const kind = random.below(4);
   if (kind === 0) return;
   const bytes = width(b, form);
-  if (bytes === 1) b.setAddress(EAX, kind === 1 ? ((random.u32() << 24) >> 24) : random.below(0x300), 16);
-  else b.setAddress(EDX, kind === 1 ? -(((registers[EAX] as number) >>> (bytes * 8 - 1)) & 1) : random.below(8), bytes * 8);
+  if (bytes === 1) b.setAddress(EAX, kind === 1 ? (random.u32() << 24) >> 24 : random.below(0x300), 16);
+  else
+    b.setAddress(
+      EDX,
+      kind === 1 ? -(((registers[EAX] as number) >>> (bytes * 8 - 1)) & 1) : random.below(8),
+      bytes * 8,
+    );
 }
 
-/** Pointers for string instructions, and a small count. */
-function prepareString(b: CaseBuilder): void {
+/** Pointers for string instructions, and a small count; not zero for I/O, whose permission some check all the same. */
+function prepareString(b: CaseBuilder, io: boolean): void {
   const bits = b.addressBits;
   b.setAddress(ESI, b.target(), bits);
   b.setAddress(EDI, b.target(), bits);
   b.setAddress(ECX, 1 + b.random.below(8), bits);
-  if (b.random.oneIn(8)) b.setAddress(ECX, 0, bits);
+  if (!io && b.random.oneIn(8)) b.setAddress(ECX, 0, bits);
   // Comparisons should meet equal elements, too.
   if (b.random.oneIn(2)) b.window.fill(b.random.below(256));
   const at = b.random.below(b.window.length);
@@ -267,7 +278,10 @@ function immediate(b: CaseBuilder, form: Form, override: number | undefined): vo
       code.push((random.oneIn(3) ? random.below(34) : operandValue(random)) & 0xff);
       return;
     case "w":
-      code.push(...littleEndian(random.oneIn(2) ? random.below(32) : operandValue(random), 2));
+      // RETF to another privilege level looks beyond the parameters: they must end in the window.
+      code.push(
+        ...littleEndian(form.traits.has("retf") || random.oneIn(2) ? random.below(32) : operandValue(random), 2),
+      );
       return;
     case "z":
       code.push(...littleEndian(operandValue(random), bytes));
@@ -303,6 +317,7 @@ function stackContent(b: CaseBuilder, form: Form): void {
   if (traits.has("ret")) b.pokeValues(top, bytes, codeTarget(b));
   if (traits.has("retf") || traits.has("iret")) b.pokeValues(top, bytes, codeTarget(b), random.pick(CODE_SELECTORS));
   if (traits.has("iret")) b.pokeValues(top + 2 * bytes, bytes, poppedFlags(random));
+  if (traits.has("half") && bytes === 4) b.open.memory = { from: top - 2, to: top };
   if (traits.has("popseg")) b.pokeValues(top, 2, random.pick(SELECTORS));
   if (traits.has("popf")) {
     b.pokeValues(top, bytes, poppedFlags(random));
@@ -329,7 +344,8 @@ function settleUndefined(b: CaseBuilder, form: Form): void {
   b.open.ulps = 2;
   const exponent = new DataView(b.fpu.buffer).getUint16(36, true) & 0x7fff;
   // Outside its domain F2XM1 and FYL2XP1 are undefined; far from zero the length of π decides about the others.
-  const limit = name === "F2XM1" || name === "FYL2XP1" ? 0x3ffd : name === "FPATAN" || name === "FYL2X" ? 0x7fff : 0x4000;
+  const limit =
+    name === "F2XM1" || name === "FYL2XP1" ? 0x3ffd : name === "FPATAN" || name === "FYL2X" ? 0x7fff : 0x4000;
   if (exponent >= limit && exponent !== 0x7fff) {
     b.open.destination = true;
     b.open.status |= STATUS.C1 | 0x3f;
@@ -358,7 +374,7 @@ function sequenceCase(random: Random): TestCase {
   const mode = random.pick(MODES.filter((m) => !m.operandPrefix && !m.addressPrefix));
   const b = new CaseBuilder(random, mode);
   b.eflags &= ~FLAG.TF;
-  b.prepareStack();
+  b.prepareStack(true);
   for (const register of [EBX, EBP, ESI, EDI]) b.registers[register] = 0x9000 - 0x20 + random.below(0x40);
   const length = 2 + random.below(5);
   for (let done = 0; done < length; ) {
@@ -374,15 +390,21 @@ function appendToSequence(b: CaseBuilder, form: Form): boolean {
   const { random, code } = b;
   const start = code.length;
   const last = form.opcode.at(-1) as number;
-  const inOpcode = form.modrm === undefined && form.opcode.length === (last >= 0xc8 && form.opcode.length === 2 ? 2 : 1);
-  const namesRegister = inOpcode && ((last >= 0x40 && last < 0x60) || (last >= 0x90 && last < 0x98) || (last >= 0xb0 && last < 0xc0) || form.opcode.length === 2);
+  const inOpcode =
+    form.modrm === undefined && form.opcode.length === (last >= 0xc8 && form.opcode.length === 2 ? 2 : 1);
+  const namesRegister =
+    inOpcode &&
+    ((last >= 0x40 && last < 0x60) ||
+      (last >= 0x90 && last < 0x98) ||
+      (last >= 0xb0 && last < 0xc0) ||
+      form.opcode.length === 2);
   if (namesRegister && (last & 3) === 3) return false;
   if (namesRegister && last < 0xb0 && last >= 0x40 && (last & 7) > 2) return false;
   if (namesRegister && (last >= 0xb8 || form.opcode.length === 2) && (last & 7) > 2) return false;
   if (b.mode.code16 ? random.oneIn(3) && !form.traits.has("stack") : random.oneIn(4)) code.push(0x66);
-  const bits = (code.length > start) === b.mode.code16 ? 32 : 16;
+  const bits = code.length > start === b.mode.code16 ? 32 : 16;
   if (form.traits.has("o32") && bits === 16) code.push(...(b.mode.code16 ? [0x66] : []));
-  if (form.traits.has("o32") && (code.length > start) !== b.mode.code16) {
+  if (form.traits.has("o32") && code.length > start !== b.mode.code16) {
     code.length = start;
     return false;
   }
@@ -403,7 +425,8 @@ function appendToSequence(b: CaseBuilder, form: Form): boolean {
   const size = form.immediate === "b" || form.immediate === "jb" ? 1 : form.immediate === "z" ? bits / 8 : 0;
   // Jumps go to the next instruction or behind the sequence, never into the middle of one.
   if (form.immediate === "jb") code.push(random.oneIn(3) ? 0 : 0x40 + random.below(0x40));
-  else if (form.immediate === "moffs") code.push(...littleEndian(0x9000 - 0x20 + random.below(0x40), b.addressBits / 8));
+  else if (form.immediate === "moffs")
+    code.push(...littleEndian(0x9000 - 0x20 + random.below(0x40), b.addressBits / 8));
   else code.push(...littleEndian(random.oneIn(2) ? random.below(32) : operandValue(random), size));
   const opcodeByte = form.opcode.length === 1 ? last : -1;
   const count = form.immediate === "b" ? code.at(-1) : opcodeByte === 0xd0 || opcodeByte === 0xd1 ? 1 : undefined;

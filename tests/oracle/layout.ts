@@ -55,7 +55,7 @@ export const LOCAL = {
   EXPAND_DOWN16: 0x3f,
 } as const;
 
-/** The eight bytes of a segment descriptor with DPL 3 and the accessed bit set, as Linux writes them. SDM 3A 3.4.5. */
+/** The eight bytes of a segment descriptor with DPL 3, accessed and AVL set, as Linux writes them. SDM 3A 3.4.5. */
 export function descriptorBytes(d: LocalDescriptor): Uint8Array {
   const type = (d.kind === "code" ? 8 : d.kind === "down" ? 4 : 0) | (d.open ? 2 : 0) | 1;
   const access = (d.present ? 0x80 : 0) | 0x70 | type;
@@ -66,7 +66,7 @@ export function descriptorBytes(d: LocalDescriptor): Uint8Array {
     (d.base >> 8) & 0xff,
     (d.base >> 16) & 0xff,
     access,
-    (d.pages ? 0x80 : 0) | (d.big ? 0x40 : 0) | ((d.limit >> 16) & 0x0f),
+    (d.pages ? 0x80 : 0) | (d.big ? 0x40 : 0) | 0x10 | ((d.limit >> 16) & 0x0f),
     d.base >>> 24,
   );
 }

@@ -14,7 +14,11 @@ function chunk(name: string, ...parts: (number[] | Uint8Array)[]): Uint8Array {
 const u32 = (value: number): number[] => [value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, value >>> 24];
 
 test("a test's registers, memory, exception and hash are read", () => {
-  const initial = chunk("INIT", chunk("REGS", [0x01, 0x20, 0x34, 0x12, 0x02, 0x0f]), chunk("RAM ", u32(1), u32(0x12345), [0xf4]));
+  const initial = chunk(
+    "INIT",
+    chunk("REGS", [0x01, 0x20, 0x34, 0x12, 0x02, 0x0f]),
+    chunk("RAM ", u32(1), u32(0x12345), [0xf4]),
+  );
   const final = chunk("FINA", chunk("REGS", [0x00, 0x10, 0x01, 0x80]));
   const one = chunk(
     "TEST",
@@ -31,7 +35,13 @@ test("a test's registers, memory, exception and hash are read", () => {
   assert.equal(moo?.index, 7);
   assert.equal(moo?.name, "nop");
   assert.deepEqual([...(moo?.bytes ?? [])], [0x90, 0xf4]);
-  assert.deepEqual([...(moo?.initial.registers ?? [])], [["eax", 0x1234], ["eflags", 0x0f02]]);
+  assert.deepEqual(
+    [...(moo?.initial.registers ?? [])],
+    [
+      ["eax", 0x1234],
+      ["eflags", 0x0f02],
+    ],
+  );
   assert.deepEqual(moo?.initial.memory, [[0x12345, 0xf4]]);
   assert.deepEqual([...(moo?.final.registers ?? [])], [["eip", 0x8001]]);
   assert.deepEqual(moo?.exception, { vector: 13, flagsAddress: 0x4567 });

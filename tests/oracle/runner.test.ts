@@ -16,7 +16,7 @@ function makeCase(code: number[], registers: number[] = []): TestCase {
     fpu: initialState(),
     window: new Uint8Array(WINDOW.size),
     form: "by hand",
-    open: { flags: 0, status: 0, ulps: 0, destination: false, memory: undefined },
+    open: { flags: 0, status: 0, ulps: 0, destination: false, fault: false, memory: undefined },
   };
 }
 
@@ -35,10 +35,21 @@ test("the host's processor answers", (t) => {
     ]);
     assert.equal(add?.vector, VECTOR.BP);
     assert.equal(add?.registers[0], 0x80000000);
-    assert.equal((add?.eflags ?? 0) & (FLAG.OF | FLAG.SF | FLAG.ZF | FLAG.AF | FLAG.PF | FLAG.CF), FLAG.OF | FLAG.SF | FLAG.AF | FLAG.PF);
+    assert.equal(
+      (add?.eflags ?? 0) & (FLAG.OF | FLAG.SF | FLAG.ZF | FLAG.AF | FLAG.PF | FLAG.CF),
+      FLAG.OF | FLAG.SF | FLAG.AF | FLAG.PF,
+    );
     assert.equal(add?.eip, CODE.slot + 3);
     const top = WINDOW.base + 0x7c;
-    assert.deepEqual([...(push?.memory ?? [])], [[top, 0x44], [top + 1, 0x33], [top + 2, 0x22], [top + 3, 0x11]]);
+    assert.deepEqual(
+      [...(push?.memory ?? [])],
+      [
+        [top, 0x44],
+        [top + 1, 0x33],
+        [top + 2, 0x22],
+        [top + 3, 0x11],
+      ],
+    );
     assert.equal(divide?.vector, VECTOR.DE);
     assert.equal(divide?.eip, CODE.slot);
     assert.deepEqual([fetch?.vector, fetch?.errorCode, fetch?.address], [VECTOR.PF, 4, SCRATCH.base + SCRATCH.size]);

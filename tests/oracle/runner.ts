@@ -28,7 +28,16 @@ const SIGNAL_STACK_SIZE = 0x1_0000;
 const DATA_SIZE = 0x2_0000;
 
 /** System call numbers of 32-bit x86 Linux. */
-const SYS = { exit: 1, read: 3, write: 4, alarm: 27, sigreturn: 119, modify_ldt: 123, rt_sigaction: 174, sigaltstack: 186 };
+const SYS = {
+  exit: 1,
+  read: 3,
+  write: 4,
+  alarm: 27,
+  sigreturn: 119,
+  modify_ldt: 123,
+  rt_sigaction: 174,
+  sigaltstack: 186,
+};
 const SIGNALS = { SIGILL: 4, SIGTRAP: 5, SIGBUS: 7, SIGFPE: 8, SIGSEGV: 11 } as const;
 const SA = { RESTORER: 0x0400_0000, ONSTACK: 0x0800_0000, NODEFER: 0x4000_0000 } as const;
 /** struct _fpstate_32: the FNSAVE image, status and magic, then an FXSAVE image whose MXCSR stands at byte 24. */

@@ -166,7 +166,16 @@ export class VectorWriter {
     });
     const name = Buffer.from(processor, "utf8");
     const header = new DataView(new ArrayBuffer(HEADER_SIZE));
-    const numbers = [MAGIC, seed, amount.integer, amount.x87, amount.sequences, this.#count, this.#fingerprint.value, name.length];
+    const numbers = [
+      MAGIC,
+      seed,
+      amount.integer,
+      amount.x87,
+      amount.sequences,
+      this.#count,
+      this.#fingerprint.value,
+      name.length,
+    ];
     for (const [i, value] of numbers.entries()) header.setUint32(4 * i, value, true);
     const lengths = Uint32Array.from(columns, (column) => column.length);
     return Buffer.concat([new Uint8Array(header.buffer), name, new Uint8Array(lengths.buffer), ...columns]);
@@ -209,7 +218,12 @@ export class VectorReader {
     const eflags = (test.eflags ^ c.flags.unsigned()) >>> 0;
     const errorCode = hasErrorCode(vector) ? c.fault.unsigned() : 0;
     const address = vector === VECTOR.PF ? (c.fault.signed() + WINDOW.base) >>> 0 : 0;
-    const [registerMask, segmentMask, fpuMask, memoryCount] = [c.masks.u8(), c.masks.u8(), c.masks.u16(), c.masks.unsigned()];
+    const [registerMask, segmentMask, fpuMask, memoryCount] = [
+      c.masks.u8(),
+      c.masks.u8(),
+      c.masks.u16(),
+      c.masks.unsigned(),
+    ];
     const registers = test.registers.slice();
     for (const i of bitsOf(registerMask)) {
       const difference = (c.registers.u16() | (c.registers.u16() << 16)) >>> 0;

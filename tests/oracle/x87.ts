@@ -127,13 +127,30 @@ export function openStatus(form: Form): number {
 /** Second bytes that are no instruction, from … to, by opcode. SDM 2 tables. */
 const UNDEFINED_BYTES: readonly (readonly (readonly [number, number])[])[] = [
   [],
-  [[0xd1, 0xd7], [0xe2, 0xe3], [0xe6, 0xe7], [0xef, 0xef]],
-  [[0xe0, 0xe8], [0xea, 0xff]],
-  [[0xe5, 0xe7], [0xf8, 0xff]],
+  [
+    [0xd1, 0xd7],
+    [0xe2, 0xe3],
+    [0xe6, 0xe7],
+    [0xef, 0xef],
+  ],
+  [
+    [0xe0, 0xe8],
+    [0xea, 0xff],
+  ],
+  [
+    [0xe5, 0xe7],
+    [0xf8, 0xff],
+  ],
   [],
   [[0xf0, 0xff]],
-  [[0xd8, 0xd8], [0xda, 0xdf]],
-  [[0xe1, 0xe7], [0xf8, 0xff]],
+  [
+    [0xd8, 0xd8],
+    [0xda, 0xdf],
+  ],
+  [
+    [0xe1, 0xe7],
+    [0xf8, 0xff],
+  ],
 ];
 
 /** Whether a form is an instruction at all: the others raise #UD. */
@@ -229,7 +246,11 @@ export function extended(random: Random): Extended {
   }
   if (kind < 9) return [significand(random), (0x3fff - 8 + random.below(17)) | sign];
   if (kind < 11) return [significand(random), (0x3fff - 70 + random.below(140)) | sign];
-  if (kind < 12) return [BigInt.asUintN(64, significand(random) << BigInt(random.below(40))) | INTEGER_BIT, (0x3fff + random.below(64)) | sign];
+  if (kind < 12)
+    return [
+      BigInt.asUintN(64, significand(random) << BigInt(random.below(40))) | INTEGER_BIT,
+      (0x3fff + random.below(64)) | sign,
+    ];
   if (kind < 13) return [significand(random), random.below(70) | sign];
   if (kind < 14) return [significand(random), (0x7ffe - random.below(70)) | sign];
   if (kind < 15) return [bits64(random), sign];
@@ -329,7 +350,8 @@ export function operandContent(random: Random, operand: MemoryOperand, bits: 16 
       break;
     }
     default:
-      for (let i = 0; i < bytes.length; i++) bytes[i] = random.oneIn(4) ? random.pick([0, 0xff, 0x80, 0x7f]) : random.below(256);
+      for (let i = 0; i < bytes.length; i++)
+        bytes[i] = random.oneIn(4) ? random.pick([0, 0xff, 0x80, 0x7f]) : random.below(256);
       if (random.oneIn(3)) bytes.fill(random.pick([0, 0xff]), random.below(bytes.length));
   }
   return bytes;
@@ -345,7 +367,18 @@ function singleBits(random: Random): number {
 }
 
 function doubleBits(random: Random): bigint {
-  const fixed = [0n, 1n, 0xfffffffffffffn, 0x10000000000000n, 0x3ff0000000000000n, 0x7fefffffffffffffn, 0x7ff0000000000000n, 0x7ff4000000000000n, 0x7ff8123456789abcn, 0x43e0000000000000n];
+  const fixed = [
+    0n,
+    1n,
+    0xfffffffffffffn,
+    0x10000000000000n,
+    0x3ff0000000000000n,
+    0x7fefffffffffffffn,
+    0x7ff0000000000000n,
+    0x7ff4000000000000n,
+    0x7ff8123456789abcn,
+    0x43e0000000000000n,
+  ];
   const sign = random.oneIn(2) ? 1n << 63n : 0n;
   const kind = random.below(4);
   if (kind === 0) return random.pick(fixed) | sign;

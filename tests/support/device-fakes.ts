@@ -163,7 +163,10 @@ export class FakeBus implements IoBus {
   claimPorts(range: PortRange): void {
     for (const other of this.ranges) {
       if (range.base < other.base + other.count && other.base < range.base + range.count) {
-        throw new VmxonError("config", `ports of ${range.name} and ${other.name} overlap at ${range.base.toString(16)}h`);
+        throw new VmxonError(
+          "config",
+          `ports of ${range.name} and ${other.name} overlap at ${range.base.toString(16)}h`,
+        );
       }
     }
     this.ranges.push(range);

@@ -53,7 +53,14 @@ export function createMachine(): TestMachine {
     set(register, value) {
       const segment = SEGMENTS[register];
       if (segment !== undefined) {
-        if (cpu.get("cr0") & CR0.PE) cpu.setSegment(segment, value, cpu.segment(segment, "base"), cpu.segment(segment, "limit"), cpu.segment(segment, "ar"));
+        if (cpu.get("cr0") & CR0.PE)
+          cpu.setSegment(
+            segment,
+            value,
+            cpu.segment(segment, "base"),
+            cpu.segment(segment, "limit"),
+            cpu.segment(segment, "ar"),
+          );
         else cpu.setSegment(segment, value, (value & 0xffff) << 4, 0xffff, cpu.segment(segment, "ar"));
       } else if (register === "eip") cpu.set("eip", value);
       else if (register === "eflags") cpu.setEflags(value);
@@ -68,7 +75,9 @@ export function createMachine(): TestMachine {
     },
     invalidate: () => processor.translator.flush(),
     mode(mode) {
-      const controls = (["exceptionBitmap", "procControls", "procControls2"] as const).map((name) => [name, cpu.get(name)] as const);
+      const controls = (["exceptionBitmap", "procControls", "procControls2"] as const).map(
+        (name) => [name, cpu.get(name)] as const,
+      );
       cpu.reset();
       for (const [name, value] of controls) cpu.set(name, value);
       if (mode !== "real") {
@@ -90,7 +99,11 @@ export function createMachine(): TestMachine {
       if (reason === EXIT.preemptionTimer) return { kind: "done" };
       if (reason === EXIT.hlt) return { kind: "halt" };
       if (reason === EXIT.exceptionOrNmi) {
-        return { kind: "exception", vector: cpu.get("exitInterruptionInfo") & 0xff, errorCode: cpu.get("exitInterruptionError") };
+        return {
+          kind: "exception",
+          vector: cpu.get("exitInterruptionInfo") & 0xff,
+          errorCode: cpu.get("exitInterruptionError"),
+        };
       }
       return { kind: "exit", reason };
     },

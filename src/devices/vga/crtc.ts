@@ -132,6 +132,7 @@ function bit(register: number, mask: number, position: number): number {
  */
 export type AddressMode = 0 | 1 | 2 | 3;
 
+/** The address mode that the registers select. `doubleWord` is bit 6 of 14h. */
 export function addressMode(crtc: Uint8Array, doubleWord: boolean): AddressMode {
   if (doubleWord) return 3;
   const mode = crtc[CRTC.MODE_CONTROL]!;

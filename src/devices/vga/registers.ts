@@ -6,7 +6,7 @@
 /** Bytes of display memory: four planes of 64 KB. */
 export const VIDEO_MEMORY_SIZE = 256 * 1024;
 
-/** Port offsets from 3B0h. */
+/** Port offsets from 3B0h. STATUS0 is miscellaneous output when written, STATUS1 feature control. */
 export const PORT = {
   CRTC_INDEX_MONO: 0x04,
   CRTC_DATA_MONO: 0x05,
@@ -47,9 +47,12 @@ export const STATUS1 = { DISPLAY_DISABLED: 1 << 0, VERTICAL_RETRACE: 1 << 3 } as
 
 /** Sequencer register indices. */
 export const SEQ = { RESET: 0, CLOCKING_MODE: 1, MAP_MASK: 2, CHARACTER_MAP: 3, MEMORY_MODE: 4 } as const;
+/** Number of sequencer registers. */
 export const SEQUENCER_REGISTERS = 5;
 
+/** Sequencer 01h, clocking mode. */
 export const CLOCKING = { EIGHT_DOTS: 1 << 0, HALF_DOT_CLOCK: 1 << 3, SCREEN_OFF: 1 << 5 } as const;
+/** Sequencer 04h, memory mode. */
 export const MEMORY_MODE = { SEQUENTIAL: 1 << 2, CHAIN_4: 1 << 3 } as const;
 
 /** CRT controller register indices. */
@@ -79,10 +82,14 @@ export const CRTC = {
   /** Undocumented, in every VGA: bit 7 tells whether the attribute controller expects data. */
   ATTRIBUTE_READ_BACK: 0x24,
 } as const;
+/** Number of documented CRT controller registers. */
 export const CRTC_REGISTERS = 0x19;
 
+/** CRT controller 09h. */
 export const MAXIMUM_SCAN = { ROWS_MASK: 0x1f, LINE_COMPARE_9: 1 << 6, DOUBLE_SCAN: 1 << 7 } as const;
+/** CRT controller 0Ah and 0Bh; OFF is in the first, SKEW in the second. */
 export const CURSOR = { SCAN_MASK: 0x1f, OFF: 1 << 5, SKEW_SHIFT: 5, SKEW_MASK: 3 } as const;
+/** CRT controller 07h: bits 8 and 9 of vertical registers. */
 export const OVERFLOW = {
   VERTICAL_TOTAL_8: 1 << 0,
   VERTICAL_DISPLAY_END_8: 1 << 1,
@@ -92,8 +99,11 @@ export const OVERFLOW = {
   VERTICAL_DISPLAY_END_9: 1 << 6,
   VERTICAL_RETRACE_START_9: 1 << 7,
 } as const;
+/** CRT controller 11h. */
 export const RETRACE_END = { END_MASK: 0x0f, NOT_CLEAR_INTERRUPT: 1 << 4, PROTECT: 1 << 7 } as const;
+/** CRT controller 14h. */
 export const UNDERLINE = { LOCATION_MASK: 0x1f, COUNT_BY_FOUR: 1 << 5, DOUBLE_WORD: 1 << 6 } as const;
+/** CRT controller 17h. */
 export const MODE_CONTROL = {
   ROW_SCAN_0_IS_LINEAR: 1 << 0,
   ROW_SCAN_1_IS_LINEAR: 1 << 1,
@@ -116,9 +126,12 @@ export const GC = {
   COLOR_DONT_CARE: 7,
   BIT_MASK: 8,
 } as const;
+/** Number of graphics controller registers. */
 export const GRAPHICS_REGISTERS = 9;
 
+/** Graphics controller 03h. */
 export const ROTATE = { COUNT_MASK: 7, FUNCTION_SHIFT: 3, FUNCTION_MASK: 3 } as const;
+/** Graphics controller 05h. */
 export const GC_MODE = {
   WRITE_MASK: 3,
   READ_MODE_1: 1 << 3,
@@ -126,6 +139,7 @@ export const GC_MODE = {
   INTERLEAVED: 1 << 5,
   COLOR_256: 1 << 6,
 } as const;
+/** Graphics controller 06h. */
 export const GC_MISC = { GRAPHICS: 1 << 0, CHAIN_ODD_EVEN: 1 << 1, MAP_SHIFT: 2, MAP_MASK: 3 } as const;
 
 /** Attribute controller register indices; 0–15 are the internal palette. */
@@ -136,9 +150,12 @@ export const ATC = {
   HORIZONTAL_PANNING: 0x13,
   COLOR_SELECT: 0x14,
 } as const;
+/** Number of attribute controller registers. */
 export const ATTRIBUTE_REGISTERS = 0x15;
 
+/** What is written to 3C0h as an index. */
 export const ATTRIBUTE_INDEX = { INDEX_MASK: 0x1f, PALETTE_ADDRESS_SOURCE: 1 << 5 } as const;
+/** Attribute controller 10h. */
 export const ATTRIBUTE_MODE = {
   GRAPHICS: 1 << 0,
   LINE_GRAPHICS: 1 << 2,

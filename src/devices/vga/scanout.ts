@@ -82,7 +82,10 @@ function cursorAddress(crtc: Uint8Array): number {
   return ((crtc[CRTC.CURSOR_LOCATION_HIGH]! << 8) | crtc[CRTC.CURSOR_LOCATION_LOW]!) + skew;
 }
 
-/** The text screen as cells, or undefined when no text mode is programmed. A screen split by line compare is followed. */
+/**
+ * The text screen as cells, or undefined when no text mode is programmed. Follows a screen split by line compare; a screen
+ * that is off has its text still, since guests blank it for moments while they program the palette.
+ */
 export function textScreen(display: DisplayState): TextScreen | undefined {
   const { crtc, memory } = display;
   const shape = geometry(crtc);
@@ -94,7 +97,6 @@ export function textScreen(display: DisplayState): TextScreen | undefined {
   const mode = displayAddressMode(crtc);
   const bytePan = (crtc[CRTC.PRESET_ROW_SCAN]! >> 5) & 3;
   const cursorAt = cursorAddress(crtc);
-  const off = isOff(display);
   let cursor = -1;
   let address = shape.start + bytePan;
   let split = false;
@@ -105,8 +107,8 @@ export function textScreen(display: DisplayState): TextScreen | undefined {
     }
     for (let column = 0; column < columns; column++) {
       const counter = (address + column) & 0xffff;
-      cells[row * columns + column] = off ? 0x20 : memory.words[planeOffset(mode, counter) << 1]!;
-      if (counter === cursorAt && !off) cursor = row * columns + column;
+      cells[row * columns + column] = memory.words[planeOffset(mode, counter) << 1]!;
+      if (counter === cursorAt) cursor = row * columns + column;
     }
     address += shape.pitch;
   }

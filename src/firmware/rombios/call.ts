@@ -179,6 +179,11 @@ export class Call {
     this.setReturnFlag(FLAG.ZF, on);
   }
 
+  /** True when the caller had interrupts enabled. */
+  get interruptible(): boolean {
+    return this.returnFlag(FLAG.IF);
+  }
+
   /** The zero flag that the ROM stub itself sees after the trap. */
   set stubZero(on: boolean) {
     const { cpu } = this.context;

@@ -1,7 +1,7 @@
 /**
- * Notices a guest that does nothing but ask for a key, so that its processor can halt until the next interrupt. A poll
- * counts as idle when it follows the one before at once and finds every register as that one did: a program that does
- * something between two polls, or animates, does not look like that.
+ * Notices a guest that does nothing but ask for a key or for the time, so that its processor can halt until the next
+ * interrupt. A poll counts as idle when it follows the one before at once and finds every register as that one did: a
+ * program that does something between two polls, or animates, does not look like that.
  */
 import type { Call } from "./call.ts";
 import { EBDA } from "./layout.ts";
@@ -38,7 +38,7 @@ export function notIdle(call: Call): void {
   call.context.memory.write32(call.ebda + EBDA.IDLE_COUNT, 0);
 }
 
-/** A poll found no key. True when the guest should halt until the next interrupt. */
+/** A poll found nothing new. True when the guest should halt until the next interrupt. */
 export function idlePoll(call: Call): boolean {
   const { memory, clock } = call.context;
   const { ebda } = call;

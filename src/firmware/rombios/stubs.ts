@@ -455,6 +455,11 @@ printer_service:                 ; INT 17h
 time_service:                    ; INT 1Ah
   trap int1a
   iret
+int1a_idle:
+  sti
+  hlt
+  trap int1a_ticks
+  iret
 
 print_screen:                    ; INT 5
   sti

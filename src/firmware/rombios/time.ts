@@ -2,6 +2,7 @@
 import type { Service } from "../service.ts";
 import type { Label } from "./call.ts";
 import { Call, fromBcd } from "./call.ts";
+import { idlePoll } from "./idle.ts";
 import { BDA, CMOS, PORT, RTC_BITS } from "./layout.ts";
 import { waitTick } from "./wait.ts";
 
@@ -44,6 +45,8 @@ function getTicks(call: Call): void {
   call.cx = ticks >>> 16;
   call.dx = ticks & 0xffff;
   call.al = memory.read8(BDA.MIDNIGHT);
+  call.ah = 0;
+  call.carry = false;
   memory.write8(BDA.MIDNIGHT, 0);
 }
 
@@ -62,13 +65,13 @@ function setAlarm(call: Call): void {
   call.carry = false;
 }
 
-function serve(call: Call): void {
+function serve(call: Call, label: Label): void {
   const { memory } = call.context;
   switch (call.ah) {
     case 0x00:
-      getTicks(call);
-      call.ah = 0;
-      call.carry = false;
+      // A loop that waits for the next tick sleeps until it comes, then reads it.
+      if (call.interruptible && idlePoll(call)) call.goTo(label("int1a_idle"));
+      else getTicks(call);
       return;
     case 0x01:
       memory.write32(BDA.TICKS, ((call.cx << 16) | call.dx) >>> 0);
@@ -136,7 +139,8 @@ function serve(call: Call): void {
 /** Services of INT 1Ah and INT 70h. */
 export function timeServices(label: Label): Readonly<Record<string, Service>> {
   return {
-    int1a: (context) => serve(new Call(context)),
+    int1a: (context) => serve(new Call(context), label),
+    int1a_ticks: (context) => getTicks(new Call(context)),
     int70: (context) => {
       const call = new Call(context);
       const enabled = call.readCmos(CMOS.STATUS_B);

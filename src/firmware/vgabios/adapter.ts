@@ -3,6 +3,7 @@ import type { PortIo } from "../../hypervisor/device.ts";
 import type { ServiceContext } from "../service.ts";
 import { BDA } from "./layout.ts";
 
+/** Ports of the VGA; index ports stand for the pair. */
 export const PORT = {
   ATTRIBUTE: 0x3c0,
   ATTRIBUTE_READ: 0x3c1,
@@ -22,8 +23,9 @@ export const PORT = {
 /** Input status 1 lies here from the CRT controller's index port. */
 const STATUS1_FROM_CRTC = 6;
 
-/** Sequencer, CRT controller, graphics and attribute register indices that services name. */
+/** Register indices that services name: sequencer. */
 export const SEQ = { RESET: 0, CLOCKING_MODE: 1, MAP_MASK: 2, CHARACTER_MAP: 3, MEMORY_MODE: 4 } as const;
+/** CRT controller. */
 export const CRTC = {
   OVERFLOW: 0x07,
   MAXIMUM_SCAN_LINE: 0x09,
@@ -37,7 +39,9 @@ export const CRTC = {
   VERTICAL_DISPLAY_END: 0x12,
   UNDERLINE: 0x14,
 } as const;
+/** Graphics controller. */
 export const GC = { DATA_ROTATE: 3, READ_MAP: 4, MODE: 5, MISCELLANEOUS: 6, BIT_MASK: 8 } as const;
+/** Attribute controller. */
 export const ATC = { MODE_CONTROL: 0x10, OVERSCAN: 0x11, PLANE_ENABLE: 0x12, COLOR_SELECT: 0x14 } as const;
 /** Attribute index bit that connects the palette to the screen. */
 export const PALETTE_ON = 0x20;

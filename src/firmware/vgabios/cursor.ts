@@ -12,8 +12,9 @@ const CURSOR_BITS = 0x60;
 const TEXT_WINDOW = 0x8000;
 const PLANAR_WINDOW = 0x10000;
 
-/** Rows and columns of the screen. */
+/** Columns of the screen. */
 export const columnsOf = (context: ServiceContext): number => context.memory.read16(BDA.COLUMNS);
+/** Number of the last row. */
 export const lastRowOf = (context: ServiceContext): number => context.memory.read8(BDA.ROWS) || 24;
 
 /** Cursor of a page: column in bits 7–0, row in bits 15–8. */

@@ -8,7 +8,7 @@ import { MODES } from "./modes.ts";
 import { al, bh, bl, bx, esAddress, setLow, setWord } from "./registers.ts";
 
 /** AL of a service that exists. */
-export const FIRMWARE_SUPPORTED = {
+export const SUPPORTED = {
   ALTERNATE_SELECT: 0x12,
   DISPLAY_COMBINATION: 0x1a,
   FUNCTIONALITY: 0x1b,
@@ -89,7 +89,7 @@ export function displayCombination(context: ServiceContext): void {
     const index = DISPLAY_CODES.findIndex(([other, active]) => active === bl(cpu) && other === bh(cpu));
     if (index >= 0) memory.write8(BDA.DISPLAY_CODE, index);
   } else return;
-  setLow(cpu, "eax", FIRMWARE_SUPPORTED.DISPLAY_COMBINATION);
+  setLow(cpu, "eax", SUPPORTED.DISPLAY_COMBINATION);
 }
 
 function currentCodes(context: ServiceContext): [active: number, other: number] {
@@ -131,5 +131,5 @@ export function functionality(context: ServiceContext): void {
   block[STATE.MEMORY] = MEMORY_256K;
   block[STATE.SAVE_POINTER_FLAGS] = farPointer(memory, BDA.SAVE_POINTER) === 0 ? 0 : STATIC_FUNCTIONALITY[0x0e];
   memory.write(esAddress(cpu, cpu.edi), block);
-  setLow(cpu, "eax", FIRMWARE_SUPPORTED.FUNCTIONALITY);
+  setLow(cpu, "eax", SUPPORTED.FUNCTIONALITY);
 }

@@ -1,9 +1,11 @@
 /** Where things lie: in the VGA BIOS image, in the BIOS data area, in the vector table. Shared by image and services. */
 import type { GuestMemory } from "../../hypervisor/device.ts";
 
-/** Segment and guest-physical address of the image. */
+/** Segment of the image. */
 export const ROM_SEGMENT = 0xc000;
+/** Guest-physical address of the image. */
 export const ROM_BASE = ROM_SEGMENT << 4;
+/** Bytes of the image. */
 export const ROM_SIZE = 0x8000;
 
 /** Offsets in the image. */

@@ -6,6 +6,7 @@
 /** How a mode's memory is laid out. */
 export type ModeKind = "text" | "cga" | "planar" | "linear";
 
+/** What services need to know about a mode. */
 export interface VideoMode {
   readonly kind: ModeKind;
   /** Entry of the parameter table; text modes choose among three by scan lines (see {@link textEntry}). */
@@ -70,8 +71,9 @@ export function textEntry(mode: number, lines: number): number {
   return mode < 2 ? 0x17 : 0x18;
 }
 
-/** Bytes of an entry, and where its parts lie. */
+/** Bytes of an entry. */
 export const PARAMETER_SIZE = 64;
+/** Offsets in an entry. */
 export const PARAMETER = {
   COLUMNS: 0,
   ROWS: 1,
@@ -83,6 +85,7 @@ export const PARAMETER = {
   ATTRIBUTE: 35,
   GRAPHICS: 55,
 } as const;
+/** Registers of each kind in an entry. */
 export const COUNT = { SEQUENCER: 4, CRTC: 25, ATTRIBUTE: 20, GRAPHICS: 9 } as const;
 
 const EGA_PALETTE = "00 01 02 03 04 05 14 07 38 39 3A 3B 3C 3D 3E 3F";

@@ -9,16 +9,27 @@ const low = (value: number): number => value & 0xff;
 const high = (value: number): number => (value >>> 8) & 0xff;
 const word = (value: number): number => value & 0xffff;
 
+/** AL. */
 export const al = (cpu: FirmwareCpu): number => low(cpu.eax);
+/** AH. */
 export const ah = (cpu: FirmwareCpu): number => high(cpu.eax);
+/** BL. */
 export const bl = (cpu: FirmwareCpu): number => low(cpu.ebx);
+/** BH. */
 export const bh = (cpu: FirmwareCpu): number => high(cpu.ebx);
+/** BX. */
 export const bx = (cpu: FirmwareCpu): number => word(cpu.ebx);
+/** CL. */
 export const cl = (cpu: FirmwareCpu): number => low(cpu.ecx);
+/** CH. */
 export const ch = (cpu: FirmwareCpu): number => high(cpu.ecx);
+/** CX. */
 export const cx = (cpu: FirmwareCpu): number => word(cpu.ecx);
+/** DL. */
 export const dl = (cpu: FirmwareCpu): number => low(cpu.edx);
+/** DH. */
 export const dh = (cpu: FirmwareCpu): number => high(cpu.edx);
+/** DX. */
 export const dx = (cpu: FirmwareCpu): number => word(cpu.edx);
 
 /** Set bits 7–0 of a register. */

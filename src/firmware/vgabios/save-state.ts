@@ -1,7 +1,7 @@
 /** INT 10h AH=1Ch: save and restore registers, data area and palette in a buffer of the caller's. The layout is ours. */
 import type { ServiceContext } from "../service.ts";
 import { crtcPort, PALETTE_ON, PORT, readIndexed, resetFlipFlop, writeIndexed } from "./adapter.ts";
-import { FIRMWARE_SUPPORTED } from "./info.ts";
+import { SUPPORTED } from "./info.ts";
 import { BDA, VECTOR } from "./layout.ts";
 import { COUNT } from "./modes.ts";
 import { al, bx, cx, esAddress, setLow, setWord } from "./registers.ts";
@@ -63,7 +63,7 @@ export function saveState(context: ServiceContext): void {
     }
     if (parts & PART.PALETTE) (save ? savePalette : restorePalette)(context, { address });
   }
-  setLow(cpu, "eax", FIRMWARE_SUPPORTED.SAVE_STATE);
+  setLow(cpu, "eax", SUPPORTED.SAVE_STATE);
 }
 
 function saveHardware(context: ServiceContext, to: Cursor): void {

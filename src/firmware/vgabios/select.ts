@@ -2,9 +2,9 @@
 
 import type { ServiceContext } from "../service.ts";
 import { PORT, readIndexed, SEQ, writeIndexed } from "./adapter.ts";
-import { FIRMWARE_SUPPORTED } from "./info.ts";
+import { SUPPORTED } from "./info.ts";
 import { BDA, CONTROL, VGA_FLAGS } from "./layout.ts";
-import { al, bl, setHigh, setLow, setWord } from "./registers.ts";
+import { al, bl, setLow, setWord } from "./registers.ts";
 
 const MEMORY_256K = 3;
 const MISC_ENABLE_RAM = 0x02;
@@ -56,8 +56,7 @@ export function alternateSelect(context: ServiceContext): void {
     default:
       return;
   }
-  setLow(cpu, "eax", FIRMWARE_SUPPORTED.ALTERNATE_SELECT);
-  setHigh(cpu, "eax", FIRMWARE_SUPPORTED.ALTERNATE_SELECT);
+  setLow(cpu, "eax", SUPPORTED.ALTERNATE_SELECT);
 }
 
 function setFlag(context: ServiceContext, address: number, flag: number, on: boolean): void {

@@ -76,7 +76,16 @@ function emitArctangent(
     const center = f.let(i64.shl(i64.extendU(step), 60n));
     // (q - c)/(1 + q·c). A center of 1 wraps to 0, and so does the difference: it is negative, as it should be.
     const product = wide(f);
-    assign(f, product, s, multiply, fraction.high.get, fraction.low.get, i64.shl(i64.extendU(step), 59n), i64.const(0n));
+    assign(
+      f,
+      product,
+      s,
+      multiply,
+      fraction.high.get,
+      fraction.low.get,
+      i64.shl(i64.extendU(step), 59n),
+      i64.const(0n),
+    );
     addWide(f, product, 1n << 63n, 0n);
     const negative = i32.or(i32.eq(step, STEPS), i64.ltU(fraction.high.get, center));
     f.set(below, negative);
@@ -150,7 +159,13 @@ export function defineArctangent(
     const flags = f.let(denormalCheck(f, i32.or(denormal(x), denormal(y)), fcw));
     const angle = (value: bigint): void => emitAngle(f, rounding, destination, sign, value, fcw, flags);
     f.if(isInfinity(y), () => {
-      f.if(isInfinity(x), () => f.if(signOf(xSE), () => angle((3n * PI) / 4n), () => angle(PI / 4n)));
+      f.if(isInfinity(x), () =>
+        f.if(
+          signOf(xSE),
+          () => angle((3n * PI) / 4n),
+          () => angle(PI / 4n),
+        ),
+      );
       angle(PI / 2n);
     });
     f.if(i32.or(isInfinity(x), isZero(y)), () => {
@@ -164,10 +179,7 @@ export function defineArctangent(
     const mantissaY = f.let(normalizedSignificand(y));
     const mantissaX = f.let(normalizedSignificand(x));
     const steep = f.let(
-      i32.or(
-        i32.gtS(exponentY, exponentX),
-        i32.and(i32.eq(exponentY, exponentX), i64.gtU(mantissaY, mantissaX)),
-      ),
+      i32.or(i32.gtS(exponentY, exponentX), i32.and(i32.eq(exponentY, exponentX), i64.gtU(mantissaY, mantissaX))),
     );
     const zero = i64.const(0n);
     const quotient = wide(f, i64.select(steep, mantissaX, mantissaY), zero);

@@ -55,7 +55,17 @@ function fixedRow(
   semantics: Semantics,
   extra: Extra & { operands?: string } = {},
 ): X87Row {
-  return { mnemonic, opcode, reg: (modrm >> 3) & 7, rm: modrm & 7, mod: "reg", operands: "", waits: true, semantics, ...extra };
+  return {
+    mnemonic,
+    opcode,
+    reg: (modrm >> 3) & 7,
+    rm: modrm & 7,
+    mod: "reg",
+    operands: "",
+    waits: true,
+    semantics,
+    ...extra,
+  };
 }
 
 const add = (k: Kernel) => k.arithmetic.add;
@@ -193,22 +203,87 @@ const CONSTANTS: readonly X87Row[] = [
 
 const C1_C2 = FSW.C1 | FSW.C2;
 const FUNCTIONS: readonly X87Row[] = [
-  fixedRow(0xd9, 0xe0, "FCHS", t.changeSign((se) => i32.xor(se, EXT.sign))),
-  fixedRow(0xd9, 0xe1, "FABS", t.changeSign((se) => i32.and(se, EXT.exponent))),
+  fixedRow(
+    0xd9,
+    0xe0,
+    "FCHS",
+    t.changeSign((se) => i32.xor(se, EXT.sign)),
+  ),
+  fixedRow(
+    0xd9,
+    0xe1,
+    "FABS",
+    t.changeSign((se) => i32.and(se, EXT.exponent)),
+  ),
   fixedRow(0xd9, 0xf0, "F2XM1", t.unary(t.withScratch((k) => k.transcendental.powerMinusOne))),
   fixedRow(0xd9, 0xf1, "FYL2X", t.binaryPop(t.withScratch((k) => k.transcendental.yLogX))),
-  fixedRow(0xd9, 0xf2, "FPTAN", t.pushing(t.withScratch((k) => k.transcendental.tangent), C1_C2)),
+  fixedRow(
+    0xd9,
+    0xf2,
+    "FPTAN",
+    t.pushing(
+      t.withScratch((k) => k.transcendental.tangent),
+      C1_C2,
+    ),
+  ),
   fixedRow(0xd9, 0xf3, "FPATAN", t.binaryPop(t.withScratch((k) => k.transcendental.arctangent))),
-  fixedRow(0xd9, 0xf4, "FXTRACT", t.pushing(t.plain((k) => k.exponents.extract), FSW.C1)),
-  fixedRow(0xd9, 0xf5, "FPREM1", t.binaryKeep((k) => k.exponents.remainderNearest, true)),
-  fixedRow(0xd9, 0xf8, "FPREM", t.binaryKeep((k) => k.exponents.remainder, true)),
+  fixedRow(
+    0xd9,
+    0xf4,
+    "FXTRACT",
+    t.pushing(
+      t.plain((k) => k.exponents.extract),
+      FSW.C1,
+    ),
+  ),
+  fixedRow(
+    0xd9,
+    0xf5,
+    "FPREM1",
+    t.binaryKeep((k) => k.exponents.remainderNearest, true),
+  ),
+  fixedRow(
+    0xd9,
+    0xf8,
+    "FPREM",
+    t.binaryKeep((k) => k.exponents.remainder, true),
+  ),
   fixedRow(0xd9, 0xf9, "FYL2XP1", t.binaryPop(t.withScratch((k) => k.transcendental.yLogXPlusOne))),
   fixedRow(0xd9, 0xfa, "FSQRT", t.unary(t.plain((k) => k.arithmetic.squareRoot))),
-  fixedRow(0xd9, 0xfb, "FSINCOS", t.pushing(t.withScratch((k) => k.transcendental.sineCosine), C1_C2)),
+  fixedRow(
+    0xd9,
+    0xfb,
+    "FSINCOS",
+    t.pushing(
+      t.withScratch((k) => k.transcendental.sineCosine),
+      C1_C2,
+    ),
+  ),
   fixedRow(0xd9, 0xfc, "FRNDINT", t.unary(t.plain((k) => k.exponents.integral))),
-  fixedRow(0xd9, 0xfd, "FSCALE", t.binaryKeep((k) => k.exponents.scale, false)),
-  fixedRow(0xd9, 0xfe, "FSIN", t.unary(t.withScratch((k) => k.transcendental.sine), C1_C2)),
-  fixedRow(0xd9, 0xff, "FCOS", t.unary(t.withScratch((k) => k.transcendental.cosine), C1_C2)),
+  fixedRow(
+    0xd9,
+    0xfd,
+    "FSCALE",
+    t.binaryKeep((k) => k.exponents.scale, false),
+  ),
+  fixedRow(
+    0xd9,
+    0xfe,
+    "FSIN",
+    t.unary(
+      t.withScratch((k) => k.transcendental.sine),
+      C1_C2,
+    ),
+  ),
+  fixedRow(
+    0xd9,
+    0xff,
+    "FCOS",
+    t.unary(
+      t.withScratch((k) => k.transcendental.cosine),
+      C1_C2,
+    ),
+  ),
 ];
 
 const free: Semantics = (_kernel, f, s, sti) => {
@@ -261,11 +336,27 @@ const CONTROL: readonly X87Row[] = [
   memoryRow(0xdd, 7, "FNSTSW", "i16", t.storeWord(loadStatus), WORD),
   fixedRow(0xdf, 0xe0, "FNSTSW", statusToAx, { ...UNCHECKED, operands: "ax" }),
   fixedRow(0xd9, 0xd0, "FNOP", t.nothing(true)),
-  fixedRow(0xd9, 0xf6, "FDECSTP", t.status(true, (fsw) => i32.and(moveTop(fsw, -1), ~FSW.C1))),
-  fixedRow(0xd9, 0xf7, "FINCSTP", t.status(true, (fsw) => i32.and(moveTop(fsw, 1), ~FSW.C1))),
+  fixedRow(
+    0xd9,
+    0xf6,
+    "FDECSTP",
+    t.status(true, (fsw) => i32.and(moveTop(fsw, -1), ~FSW.C1)),
+  ),
+  fixedRow(
+    0xd9,
+    0xf7,
+    "FINCSTP",
+    t.status(true, (fsw) => i32.and(moveTop(fsw, 1), ~FSW.C1)),
+  ),
   fixedRow(0xdb, 0xe0, "FNENI", t.nothing(false), UNCHECKED),
   fixedRow(0xdb, 0xe1, "FNDISI", t.nothing(false), UNCHECKED),
-  fixedRow(0xdb, 0xe2, "FNCLEX", t.status(false, (fsw) => i32.and(fsw, ~CLEARED_BY_FNCLEX)), UNCHECKED),
+  fixedRow(
+    0xdb,
+    0xe2,
+    "FNCLEX",
+    t.status(false, (fsw) => i32.and(fsw, ~CLEARED_BY_FNCLEX)),
+    UNCHECKED,
+  ),
   fixedRow(0xdb, 0xe3, "FNINIT", initialize, UNCHECKED),
   fixedRow(0xdb, 0xe4, "FNSETPM", t.nothing(false), UNCHECKED),
   registerRow(0xdd, 0, "FFREE", "st(i)", free),

@@ -216,10 +216,7 @@ export function loadNumber(source: "r32" | "r64" | "i16" | "i32" | "i64"): Seman
       return;
     }
     // Loading quiets a signaling NaN and reports a denormal.
-    const nan = i32.and(
-      i32.eq(exponentOf(value.signExponent), 0x7fff),
-      i64.ne(i64.shl(value.significand, 1n), 0n),
-    );
+    const nan = i32.and(i32.eq(exponentOf(value.signExponent), 0x7fff), i64.ne(i64.shl(value.significand, 1n), 0n));
     const signaling = i32.and(nan, i64.eqz(i64.and(value.significand, QUIET_BIT)));
     const quieted = f.let(i64.or(value.significand, i64.select(signaling, QUIET_BIT, 0n)));
     const denormal = i32.select(i32.and(value.signExponent, WAS_DENORMAL), FSW.DE, 0);
@@ -267,7 +264,11 @@ export const loadRegister: Semantics = (kernel, f, s, sti) => {
  * A constant, given as the significand cut off at 64 bits, with what the rounding modes add to it: nearest, down, up,
  * chop (SDM 2 FLD1…: the internal constant has 66 bits and is rounded by RC).
  */
-export function loadConstant(signExponent: number, significand: bigint, add: { nearest: bigint; up: bigint }): Semantics {
+export function loadConstant(
+  signExponent: number,
+  significand: bigint,
+  add: { nearest: bigint; up: bigint },
+): Semantics {
   return (kernel, f, s) => {
     const fsw = begin(f, s, true);
     const control = f.let(i32.and(loadControl(s), FCW.RC));
@@ -337,9 +338,7 @@ export const storeExtendedReal: Semantics = (_kernel, f, s) => {
   const top = topOffset(f, fsw);
   const fcw = f.let(loadControl(s));
   const value = f.let(i32.add(s, SCRATCH.value));
-  storeUnderflow(f, s, fsw, top, fcw, () =>
-    storeExtended(f, value, INDEFINITE.signExponent, INDEFINITE.significand),
-  );
+  storeUnderflow(f, s, fsw, top, fcw, () => storeExtended(f, value, INDEFINITE.signExponent, INDEFINITE.significand));
   const a = readRegister(f, s, top);
   storeExtended(f, value, a.signExponent, a.significand);
   f.store32(s, 0, SCRATCH.flags);
@@ -385,20 +384,24 @@ export const exchange: Semantics = (_kernel, f, s, sti) => {
   const other = relativeOffset(f, top, sti);
   const topAddress = f.let(registerAddress(s, top));
   const otherAddress = f.let(registerAddress(s, other));
-  f.if(i32.eqz(i32.and(isFull(s, top), isFull(s, other))), () => {
-    const fcw = f.let(loadControl(s));
-    storeStatus(f, s, mergeFlags(fsw, i32.const(STACK_FAULT.underflow), fcw));
-    f.if(i32.eqz(i32.and(fcw, FCW.IM)), () => f.return(STATUS.done));
-    for (const [offset, address] of [
-      [top, topAddress],
-      [other, otherAddress],
-    ] as const) {
-      f.if(i32.eqz(isFull(s, offset)), () => {
-        storeExtended(f, address, INDEFINITE.signExponent, INDEFINITE.significand);
-        markFull(f, s, offset);
-      });
-    }
-  }, () => storeStatus(f, s, i32.and(fsw, ~FSW.C1)));
+  f.if(
+    i32.eqz(i32.and(isFull(s, top), isFull(s, other))),
+    () => {
+      const fcw = f.let(loadControl(s));
+      storeStatus(f, s, mergeFlags(fsw, i32.const(STACK_FAULT.underflow), fcw));
+      f.if(i32.eqz(i32.and(fcw, FCW.IM)), () => f.return(STATUS.done));
+      for (const [offset, address] of [
+        [top, topAddress],
+        [other, otherAddress],
+      ] as const) {
+        f.if(i32.eqz(isFull(s, offset)), () => {
+          storeExtended(f, address, INDEFINITE.signExponent, INDEFINITE.significand);
+          markFull(f, s, offset);
+        });
+      }
+    },
+    () => storeStatus(f, s, i32.and(fsw, ~FSW.C1)),
+  );
   const a = readRegister(f, s, top);
   const b = readRegister(f, s, other);
   storeExtended(f, topAddress, b.signExponent, b.significand);
@@ -413,7 +416,7 @@ export function compare(form: { source: Source | "zero"; quiet: boolean; pops: 0
     const top = topOffset(f, fsw);
     const fcw = f.let(loadControl(s));
     const register = form.source === "sti";
-    const other = register ? relativeOffset(f, top, form.index ?? (operand)) : top;
+    const other = register ? relativeOffset(f, top, form.index ?? operand) : top;
     const flags = f.local("i32");
     f.if(
       i32.and(isFull(s, top), isFull(s, other)),

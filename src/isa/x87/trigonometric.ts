@@ -21,7 +21,17 @@ import {
 } from "./emit.ts";
 import { denormalCheck, isDenormal, isInfinity, isZero, type Operands } from "./operands.ts";
 import type { Rounding } from "./round.ts";
-import { addWide, assign, definePolynomial, emitRatio, isLess, subtractFrom, type Wide, type WideArithmetic, wide } from "./wide.ts";
+import {
+  addWide,
+  assign,
+  definePolynomial,
+  emitRatio,
+  isLess,
+  subtractFrom,
+  type Wide,
+  type WideArithmetic,
+  wide,
+} from "./wide.ts";
 import { factorial, reciprocals } from "./wide-constants.ts";
 
 export interface Trigonometric {

@@ -1,9 +1,7 @@
 /** Puts the x87 together: the shared functions and one function per row, in a module that the caller owns. */
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
-import { FIELD } from "../state.ts";
 import { defineArithmetic } from "./arithmetic.ts";
 import { defineComparison } from "./compare.ts";
-import { FCW_INITIAL } from "./constants.ts";
 import { defineDecimal } from "./decimal.ts";
 import { define } from "./emit.ts";
 import { defineOperands } from "./operands.ts";
@@ -41,17 +39,16 @@ export const COMMIT_EXPORT = { keep: "commit", pop: "commit and pop" } as const;
 export function defineX87(module: ModuleWriter, exported = false): X87Functions {
   const rounding = defineRounding(module);
   const operands = defineOperands(module);
-  const arithmetic = defineArithmetic(module, operands, rounding);
   const stack = defineStack(module, exported ? COMMIT_EXPORT : {});
   const kernel: Kernel = {
-    arithmetic,
+    arithmetic: defineArithmetic(module, operands, rounding),
     comparison: defineComparison(module),
     decimal: defineDecimal(module, rounding),
     exponents: defineExponentOperations(module, operands, rounding),
     operands,
     rounding,
     stack,
-    transcendental: defineTranscendental(module, operands, rounding, arithmetic.add),
+    transcendental: defineTranscendental(module, operands, rounding),
   };
   const commits = { keep: stack.commit, pop: stack.commitPop, none: undefined };
   const functions = new Map<X87Row, X87Function>();
@@ -69,12 +66,4 @@ export function defineX87(module: ModuleWriter, exported = false): X87Functions 
     functions.set(row, commit === undefined ? { row, run } : { row, run, commit });
   }
   return functions;
-}
-
-/** FNINIT on the state page at `base`: control word 037Fh, everything else zero, all registers empty. */
-export function x87Reset(state: DataView, base: number): void {
-  state.setUint32(base + FIELD.fcw.offset, FCW_INITIAL, true);
-  for (const field of ["fsw", "ftw", "fop", "fip", "fcs", "fdp", "fds"] as const) {
-    state.setUint32(base + FIELD[field].offset, 0, true);
-  }
 }

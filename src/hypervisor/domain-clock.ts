@@ -1,0 +1,207 @@
+/**
+ * The two clocks of a domain. The real one follows the host; the instruction clock counts guest instructions and skips
+ * idle time, so that a run can be repeated bit for bit.
+ */
+import type { Clock, Timer } from "./clock.ts";
+import { TimerQueue } from "./timers.ts";
+
+/** Guest time per instruction under the instruction clock, ns: a machine of 100 million instructions a second. */
+export const NS_PER_INSTRUCTION = 10;
+/** Longest stretch of guest instructions between two looks at the host. */
+const MAX_BUDGET = 1 << 20;
+/** Shortest budget under the real clock, so that a near deadline does not cost an exit for each instruction. */
+const MIN_BUDGET = 2000;
+/** The host's clock went on while the process did not run (suspended, debugged): guest time does not follow further. */
+const MAX_STEP = 1e9;
+
+/** What the run loop needs of a clock besides what devices see. */
+export interface DomainClock extends Clock {
+  /** Timers due now are called back. */
+  fire(): void;
+  /** `count` more guest instructions were executed. */
+  advance(count: number): void;
+  /** Instructions the vCPU may execute before the next deadline. */
+  budget(): number;
+  /** The vCPU is idle: host ms to wait until the next deadline, or 0 when guest time just skips there. Infinity: no deadline. */
+  idle(): number;
+  /** Host work that guest time waits for, if any. */
+  readonly blocker: Promise<unknown> | undefined;
+  /** Called when something happened that an idle domain must look at. */
+  onWake(callback: () => void): void;
+  /** Guest time stands still from now on, until `resume`. */
+  pause(): void;
+  resume(): void;
+}
+
+/** Follows the host's monotonic clock. */
+export class RealClock implements DomainClock {
+  readonly #queue = new TimerQueue();
+  readonly #origin: number;
+  readonly #wall: number;
+  /** Guest ns at the last look, and the host's then. */
+  #guest = 0;
+  #host: number;
+  #paused = false;
+  /** Instructions per guest ns, smoothed, to turn deadlines into budgets. */
+  #rate = 0.05;
+  #lastInstructions = 0;
+  #lastTime = 0;
+  readonly blocker = undefined;
+
+  constructor(wallTime?: number) {
+    this.#origin = Date.now();
+    this.#wall = wallTime ?? this.#origin;
+    this.#host = performance.now();
+  }
+
+  now(): number {
+    if (!this.#paused) {
+      const host = performance.now();
+      this.#guest += Math.min(MAX_STEP, Math.round((host - this.#host) * 1e6));
+      this.#host = host;
+    }
+    return this.#guest;
+  }
+
+  timer(callback: (deadline: number) => void): Timer {
+    return this.#queue.timer(callback);
+  }
+
+  complete<T>(work: Promise<T>, latency: number, done: (result: T | undefined, error?: unknown) => void): void {
+    const earliest = this.now() + latency;
+    const deliver = (result: T | undefined, error?: unknown): void => {
+      if (this.now() >= earliest) done(result, error);
+      else this.timer(() => done(result, error)).arm(earliest);
+    };
+    work.then(
+      (result) => deliver(result),
+      (error: unknown) => deliver(undefined, error),
+    );
+  }
+
+  wallTime(): number {
+    return this.#wall + this.now() / 1e6;
+  }
+
+  fire(): void {
+    // Deadlines that pass while call-backs run wait for the next look, or a slow host would never leave.
+    const now = this.now();
+    while (this.#queue.fireOne(now));
+  }
+
+  advance(count: number): void {
+    this.#lastInstructions += count;
+    const elapsed = this.#guest - this.#lastTime;
+    if (elapsed < 2e6) return;
+    if (this.#lastInstructions > 1000) this.#rate = this.#rate * 0.7 + (this.#lastInstructions / elapsed) * 0.3;
+    this.#lastInstructions = 0;
+    this.#lastTime = this.#guest;
+  }
+
+  onWake(callback: () => void): void {
+    this.#queue.onArm = callback;
+  }
+
+  budget(): number {
+    const left = this.#queue.next - this.#guest;
+    return Math.max(MIN_BUDGET, Math.min(MAX_BUDGET, left * this.#rate));
+  }
+
+  idle(): number {
+    // Instructions executed before a pause say nothing about speed.
+    this.#lastInstructions = 0;
+    this.#lastTime = this.#guest;
+    return Math.max(0, (this.#queue.next - this.now()) / 1e6);
+  }
+
+  pause(): void {
+    this.now();
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#host = performance.now();
+    this.#paused = false;
+  }
+}
+
+/** Counts guest instructions. */
+export class InstructionClock implements DomainClock {
+  readonly #queue = new TimerQueue();
+  readonly #wall: number;
+  #now = 0;
+  #blocker: Promise<unknown> | undefined;
+
+  constructor(wallTime: number) {
+    this.#wall = wallTime;
+  }
+
+  get blocker(): Promise<unknown> | undefined {
+    return this.#blocker;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  timer(callback: (deadline: number) => void): Timer {
+    return this.#queue.timer(callback);
+  }
+
+  complete<T>(work: Promise<T>, latency: number, done: (result: T | undefined, error?: unknown) => void): void {
+    let outcome: { result: T | undefined; error?: unknown } | undefined;
+    const settled = work.then(
+      (result) => {
+        outcome = { result };
+      },
+      (error: unknown) => {
+        outcome = { result: undefined, error };
+      },
+    );
+    this.timer(() => {
+      const deliver = (): void => done(outcome?.result, outcome?.error);
+      if (outcome) {
+        deliver();
+        return;
+      }
+      // Guest time has come and the host is not ready: the domain waits, and nobody in it can tell.
+      const previous = this.#blocker;
+      const blocker = Promise.all([previous, settled]).then(() => {
+        if (this.#blocker === blocker) this.#blocker = undefined;
+        deliver();
+      });
+      this.#blocker = blocker;
+    }).arm(this.#now + latency);
+  }
+
+  wallTime(): number {
+    return this.#wall + this.#now / 1e6;
+  }
+
+  fire(): void {
+    // A call-back may find that the host is not ready: then those behind it wait too, so that their order never changes.
+    while (!this.#blocker && this.#queue.fireOne(this.#now));
+  }
+
+  advance(count: number): void {
+    this.#now += count * NS_PER_INSTRUCTION;
+  }
+
+  onWake(callback: () => void): void {
+    this.#queue.onArm = callback;
+  }
+
+  budget(): number {
+    return Math.max(1, Math.min(MAX_BUDGET, Math.ceil((this.#queue.next - this.#now) / NS_PER_INSTRUCTION)));
+  }
+
+  idle(): number {
+    const next = this.#queue.next;
+    if (next === Number.POSITIVE_INFINITY) return next;
+    this.#now = Math.max(this.#now, next);
+    return 0;
+  }
+
+  pause(): void {}
+  resume(): void {}
+}

@@ -1,0 +1,389 @@
+/**
+ * A fully virtualized domain: one vCPU, its memory, its buses and its clock, and the loop that runs it: enter the guest,
+ * handle the exit, deliver interrupts, yield to the host, sleep while the guest halts.
+ */
+import { VmxonError } from "../common/errors.ts";
+import { EFLAGS } from "../isa/flags.ts";
+import { GPR, SEG } from "../isa/state.ts";
+import { type Cpu, P2M_TYPE } from "../processor/cpu.ts";
+import { EXIT, EXIT_NAMES, INTERRUPTION, PROC, PROC2 } from "../processor/exits.ts";
+import { MACHINE, MAX_RAM } from "../processor/memory-map.ts";
+import { Processor } from "../processor/processor.ts";
+import { BLOCKING, CR0 } from "../processor/registers.ts";
+import { hasFeature } from "./cpuid.ts";
+import type { GuestMemory, InterruptController, InterruptLine } from "./device.ts";
+import { type DomainClock, InstructionClock, NS_PER_INSTRUCTION, RealClock } from "./domain-clock.ts";
+import { DomainMemory } from "./domain-memory.ts";
+import { EXIT_HANDLERS } from "./exit-handlers.ts";
+import type { FirmwareCpu } from "./firmware-cpu.ts";
+import { FirmwareRegisters } from "./firmware-registers.ts";
+import type { Rom, ServiceContext } from "./firmware-service.ts";
+import type { InitialState } from "./initial-state.ts";
+import { DomainIoBus } from "./io-bus.ts";
+import type { StopReason } from "./stop-reason.ts";
+
+const PAGE = 4096;
+const HOLE = { start: 0xa0000, end: 0x100000 } as const;
+/** Room for ROM images behind guest RAM. */
+const ROM_BYTES = HOLE.end - 0xc0000;
+/** Host ms that the guest runs before the event loop gets its turn. */
+const SLICE_MS = 8;
+const DEFAULT_WALL_TIME = Date.UTC(2026, 0, 1);
+
+export interface HvmDomainOptions {
+  /** Bytes of RAM, a multiple of 4 KB up to 1984 MB. */
+  readonly memory: number;
+  readonly clock: "real" | "instructions";
+  /** Wall-clock time at creation, ms since the epoch. Default: the host's, or 2026-01-01 under the instruction clock. */
+  readonly wallTime?: number;
+}
+
+export class HvmDomain {
+  readonly memory: GuestMemory;
+  readonly bus: DomainIoBus;
+  readonly clock: DomainClock;
+  readonly cpu: Cpu;
+  readonly processor: Processor;
+  /** The vCPU's INTR pin. */
+  readonly intr: InterruptLine;
+  /** Called on every reset, after memory and vCPU and before the first instruction. */
+  onReset: (() => void) | undefined;
+  /** Characters that the guest writes with VMCALL. */
+  console: (character: number) => void = () => {};
+  initialState: InitialState = { mode: "real" };
+
+  #controller: InterruptController | undefined;
+  #roms: Rom[] = [];
+  #romEnd: number;
+  readonly #counts = new Map<number, number>();
+  #stop: StopReason | undefined;
+  #paused = false;
+  #halted = false;
+  #started = false;
+  #resetWanted = false;
+  /** A firmware service or the clock waits for the host. */
+  #waiting: Promise<unknown> | undefined;
+  /** Ends the current sleep, if the loop sleeps. */
+  #wake: (() => void) | undefined;
+  readonly #registers: FirmwareRegisters;
+
+  constructor(options: HvmDomainOptions) {
+    if (options.memory > MAX_RAM || options.memory % PAGE !== 0 || options.memory < 1 << 16) {
+      throw new VmxonError(
+        "config",
+        `memory of ${options.memory} bytes: give a multiple of 4 KB from 64 KB to ${MAX_RAM >> 20} MB`,
+      );
+    }
+    this.bus = new DomainIoBus();
+    this.processor = new Processor({ machineBytes: options.memory + ROM_BYTES, bus: this.bus, has: hasFeature });
+    this.cpu = this.processor.cpu;
+    this.memory = new DomainMemory(this.cpu, this.bus, options.memory);
+    this.clock =
+      options.clock === "real"
+        ? new RealClock(options.wallTime)
+        : new InstructionClock(options.wallTime ?? DEFAULT_WALL_TIME);
+    this.clock.onWake(() => this.#wake?.());
+    this.intr = {
+      set: (level) => {
+        if (level) this.#wake?.();
+      },
+    };
+    this.#romEnd = MACHINE + options.memory;
+    for (let frame = 0; frame < options.memory / PAGE; frame++) {
+      const gpa = frame * PAGE;
+      if (gpa < HOLE.start || gpa >= HOLE.end) this.cpu.setP2m(frame, MACHINE + gpa, P2M_TYPE.ram);
+    }
+    this.cpu.tsc = (pc) => BigInt(Math.round(this.#timeAt(pc))) + this.cpu.tscOffset;
+    this.#registers = new FirmwareRegisters(this.cpu, (level) => this.setA20(level));
+  }
+
+  setInterruptController(controller: InterruptController): void {
+    this.#controller = controller;
+  }
+
+  /** Open or close the gate of address line 20. */
+  setA20(level: boolean): void {
+    const mask = level ? -1 : ~(1 << 20);
+    if (this.cpu.get("a20Mask") === mask) return;
+    this.cpu.set("a20Mask", mask);
+    this.cpu.flushAll();
+  }
+
+  /** Map a ROM image read-only at its base and serve its traps. Throws VmxonError("firmware") when it does not fit. */
+  addRom(rom: Rom): void {
+    const bytes = Math.ceil(rom.image.length / PAGE) * PAGE;
+    if (rom.base % PAGE !== 0 || this.#romEnd + bytes > MACHINE + this.memory.size + ROM_BYTES) {
+      throw new VmxonError(
+        "firmware",
+        `${rom.name}: a ROM image of ${rom.image.length} bytes does not fit at ${rom.base.toString(16)}h`,
+      );
+    }
+    this.cpu.u8.fill(0xff, this.#romEnd, this.#romEnd + bytes);
+    this.cpu.u8.set(rom.image, this.#romEnd);
+    for (let at = 0; at < bytes; at += PAGE) this.cpu.setP2m((rom.base + at) / PAGE, this.#romEnd + at, P2M_TYPE.rom);
+    this.#romEnd += bytes;
+    this.#roms.push(rom);
+  }
+
+  /** Put the vCPU into a state of the builder's: what a boot service calls to start a kernel directly. */
+  enter(state: InitialState): void {
+    const { cpu } = this;
+    const a20 = cpu.get("a20Mask");
+    cpu.reset();
+    cpu.set("a20Mask", a20);
+    this.#halted = false;
+    this.#setControls();
+    if (state.mode === "protected") {
+      cpu.set("cr0", CR0.PE | CR0.ET | CR0.NE);
+      const code = state.codeSelector ?? 0x10;
+      const data = state.dataSelector ?? 0x18;
+      cpu.setSegment(SEG.CS, code, 0, 0xffffffff, 0xc09b);
+      for (const segment of [SEG.ES, SEG.SS, SEG.DS, SEG.FS, SEG.GS])
+        cpu.setSegment(segment, data, 0, 0xffffffff, 0xc093);
+      if (state.gdt) {
+        cpu.set("gdtrBase", state.gdt.base);
+        cpu.set("gdtrLimit", state.gdt.limit);
+      }
+    }
+    for (const name of Object.keys(GPR) as (keyof typeof GPR)[]) {
+      const value = state[name];
+      if (value !== undefined) cpu.setGpr(GPR[name] >> 3, value);
+    }
+    if (state.eip !== undefined) cpu.set("eip", state.eip);
+    cpu.updateMode();
+  }
+
+  #setControls(): void {
+    const { cpu } = this;
+    cpu.set("procControls", PROC.hlt | PROC.unconditionalIo | PROC.secondary);
+    cpu.set("procControls2", PROC2.unrestrictedGuest);
+    // FERR# is not wired: with CR0.NE clear, x87 errors still come as #MF.
+  }
+
+  /** The vCPU halts until an interrupt. */
+  halt(): void {
+    this.#halted = true;
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.clock.pause();
+    this.#wake?.();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.clock.resume();
+    this.#wake?.();
+  }
+
+  /** Stop for good. */
+  destroy(): void {
+    this.#finish({ kind: "destroyed", message: "the domain was destroyed" });
+  }
+
+  /** The guest switched the machine off. */
+  powerOff(): void {
+    this.#finish({ kind: "poweroff", message: "the guest switched the machine off" });
+  }
+
+  /** Pulse the reset line: the machine starts again at the next chance. */
+  reset(): void {
+    this.#resetWanted = true;
+    this.#wake?.();
+  }
+
+  #finish(reason: StopReason): void {
+    this.#stop ??= reason;
+    this.#wake?.();
+  }
+
+  /** Exits by basic reason since the domain started, with their names. */
+  exitCounts(): { reason: number; name: string; count: number }[] {
+    return [...this.#counts].map(([reason, count]) => ({
+      reason,
+      name: EXIT_NAMES[reason] ?? `reason ${reason}`,
+      count,
+    }));
+  }
+
+  /** Guest instructions executed since power-on. */
+  instructions(): number {
+    return this.processor.instructions;
+  }
+
+  /**
+   * Run the domain until it stops. May be called again after a stop other than "destroyed", once `reset` was called:
+   * the machine then starts anew.
+   */
+  async run(): Promise<StopReason> {
+    this.#stop = undefined;
+    if (!this.#started) {
+      this.#started = true;
+      this.#powerOn();
+    }
+    while (!this.#stop) {
+      const blocker = this.#waiting ?? this.clock.blocker;
+      if (this.#paused) await this.#sleep(Number.POSITIVE_INFINITY);
+      else if (blocker) await this.#waitFor(blocker);
+      else {
+        const idle = this.#slice();
+        if (this.#stop) break;
+        if (idle > 0) await this.#sleep(idle);
+        else await yieldToHost();
+      }
+    }
+    return this.#stop;
+  }
+
+  #powerOn(): void {
+    this.processor.reset();
+    this.#setControls();
+    this.#halted = false;
+    this.#waiting = undefined;
+    this.onReset?.();
+    if (this.initialState.mode === "protected") this.enter(this.initialState);
+  }
+
+  /** Run guest and timers for a stretch of host time; returns host ms to sleep, 0 to go on at once. */
+  #slice(): number {
+    const end = performance.now() + SLICE_MS;
+    do {
+      if (this.#resetWanted) {
+        this.#resetWanted = false;
+        this.#powerOn();
+      }
+      this.clock.fire();
+      if (this.#stop || this.#waiting || this.clock.blocker || this.#resetWanted) continue;
+      this.#offerInterrupt();
+      if (this.#halted) {
+        const idle = this.clock.idle();
+        if (idle > 0) return idle;
+      } else {
+        this.#enterGuest();
+      }
+      if (this.#stop || this.#waiting || this.clock.blocker || this.#paused) return 0;
+    } while (performance.now() < end && !this.#stop);
+    return 0;
+  }
+
+  /** Entries between two looks at the host's clock, which is dear. */
+  #enterGuest(): void {
+    for (let i = 0; i < 64; i++) {
+      const budget = Math.ceil(this.clock.budget());
+      const before = this.processor.instructions;
+      this.cpu.set("preemptionTimer", budget);
+      const reason = this.processor.run();
+      this.clock.advance(this.processor.instructions - before);
+      this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1);
+      const handler = EXIT_HANDLERS[reason];
+      const problem = handler ? handler(this) : `VM exit ${EXIT_NAMES[reason & 0xffff] ?? reason} that nothing handles`;
+      if (problem !== undefined) {
+        this.#finish({ kind: "crash", message: `${problem}, at ${this.#where()}` });
+        return;
+      }
+      if (this.#halted || this.#waiting || this.#stop || this.#resetWanted || this.#paused) return;
+      if (this.clock.budget() <= 1 || reason === EXIT.preemptionTimer) return;
+      this.#offerInterrupt();
+    }
+  }
+
+  /** Guest time at the operation `pc` of the current stay in the guest (0: between stays); the TSC runs at 1 GHz. */
+  #timeAt(pc: number): number {
+    const now = this.clock.now();
+    if (this.clock instanceof RealClock || pc === 0) return now;
+    return now + this.processor.instructionsAt(pc) * NS_PER_INSTRUCTION;
+  }
+
+  /** Give the vCPU a pending interrupt, or ask to be told when it can take one. */
+  #offerInterrupt(): void {
+    const controller = this.#controller;
+    if (!controller?.pending) return;
+    const { cpu } = this;
+    const open =
+      (cpu.get("eflags") & EFLAGS.IF) !== 0 &&
+      (cpu.get("interruptibility") & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0 &&
+      !(cpu.get("entryInterruptionInfo") & INTERRUPTION.valid);
+    if (!open) {
+      cpu.set("procControls", cpu.get("procControls") | PROC.interruptWindow);
+      return;
+    }
+    this.#halted = false;
+    cpu.set("entryInterruptionInfo", INTERRUPTION.valid | controller.acknowledge());
+    cpu.set("procControls", cpu.get("procControls") & ~PROC.interruptWindow);
+  }
+
+  /** A write to the firmware port: true when it came from a ROM stub and was served. */
+  firmwareTrap(): boolean {
+    const { cpu } = this;
+    const linear = (cpu.segment(SEG.CS, "base") + cpu.get("eip")) >>> 0;
+    const rom = this.#roms.find((r) => linear >= r.base && linear <= r.base + r.image.length);
+    const service = rom?.services.get(linear - rom.base);
+    if (!service) return false;
+    const outcome = service(this.#context);
+    if (outcome) {
+      const waiting: Promise<unknown> = outcome.then(
+        () => this.#endWait(waiting),
+        (error: unknown) => {
+          this.#endWait(waiting);
+          this.#finish({
+            kind: "crash",
+            message: `firmware service failed: ${error instanceof Error ? error.message : String(error)}`,
+          });
+        },
+      );
+      this.#waiting = waiting;
+    }
+    return true;
+  }
+
+  #endWait(waiting: Promise<unknown>): void {
+    if (this.#waiting === waiting) this.#waiting = undefined;
+  }
+
+  get #context(): ServiceContext {
+    const cpu: FirmwareCpu = this.#registers;
+    return { cpu, memory: this.memory, io: this.bus, clock: this.clock };
+  }
+
+  async #waitFor(blocker: Promise<unknown>): Promise<void> {
+    const woken = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    await Promise.race([blocker, woken]);
+    this.#wake = undefined;
+    // The outcome's own call-backs come before the loop goes on.
+    await Promise.resolve();
+  }
+
+  /** Sleep until woken or for `ms`. */
+  async #sleep(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = ms < 0x7fffffff ? setTimeout(resolve, ms) : undefined;
+      this.#wake = () => {
+        if (timer !== undefined) clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+  }
+
+  #where(): string {
+    const { cpu } = this;
+    return `CS:EIP ${cpu.segment(SEG.CS, "selector").toString(16)}:${(cpu.get("eip") >>> 0).toString(16)}`;
+  }
+}
+
+/** Let the host's event loop run. */
+function yieldToHost(): Promise<void> {
+  const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) => void };
+  if (setImmediate) return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      resolve();
+    };
+    channel.port2.postMessage(0);
+  });
+}

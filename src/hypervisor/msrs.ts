@@ -1,0 +1,63 @@
+/** Model-specific registers of a domain's vCPU. One row each; accesses to others raise #GP. SDM 4 chapter 2. */
+import type { Cpu } from "../processor/cpu.ts";
+import { EFER } from "../processor/registers.ts";
+
+interface Msr {
+  read(cpu: Cpu): bigint;
+  /** False: #GP. */
+  write(cpu: Cpu, value: bigint): boolean;
+}
+
+const field = (name: "sysenterCs" | "sysenterEsp" | "sysenterEip"): Msr => ({
+  read: (cpu) => BigInt(cpu.get(name) >>> 0),
+  write(cpu, value) {
+    cpu.set(name, Number(value & 0xffffffffn) | 0);
+    return true;
+  },
+});
+
+const constant = (value: bigint): Msr => ({ read: () => value, write: () => true });
+
+/** MSRs by number. */
+const MSRS: ReadonlyMap<number, Msr> = new Map([
+  [
+    0x10, // IA32_TIME_STAMP_COUNTER
+    {
+      read: (cpu) => cpu.tsc(0),
+      write(cpu, value) {
+        const offset = BigInt.asIntN(64, value - cpu.tsc(0) + cpu.tscOffset);
+        cpu.tscOffset = offset;
+        return true;
+      },
+    },
+  ],
+  [0x17, constant(0n)], // IA32_PLATFORM_ID
+  [0x2a, constant(0n)], // EBL_CR_POWERON
+  [0x8b, constant(0n)], // IA32_BIOS_SIGN_ID
+  [0x174, field("sysenterCs")],
+  [0x175, field("sysenterEsp")],
+  [0x176, field("sysenterEip")],
+  [0x1d9, constant(0n)], // DEBUGCTL
+  [
+    0xc0000080, // IA32_EFER: NXE is the only bit that a 32-bit guest has
+    {
+      read: (cpu) => BigInt(cpu.get("efer")),
+      write(cpu, value) {
+        if (value & ~BigInt(EFER.NXE)) return false;
+        cpu.set("efer", Number(value));
+        cpu.flushAll();
+        return true;
+      },
+    },
+  ],
+]);
+
+/** Value of an MSR, or undefined where the processor has none (#GP). */
+export function readMsr(cpu: Cpu, number: number): bigint | undefined {
+  return MSRS.get(number)?.read(cpu);
+}
+
+/** Write an MSR; false where that raises #GP. */
+export function writeMsr(cpu: Cpu, number: number, value: bigint): boolean {
+  return MSRS.get(number)?.write(cpu, value) ?? false;
+}

@@ -1,0 +1,108 @@
+/** Timers in order of their deadlines: a binary heap that both clocks keep. */
+import type { Timer } from "./clock.ts";
+
+class QueuedTimer implements Timer {
+  deadline = Number.POSITIVE_INFINITY;
+  /** Place in the heap, or -1. */
+  place = -1;
+  /** Order of arming, so that equal deadlines fire in the order in which they were armed. */
+  order = 0;
+  readonly callback: (deadline: number) => void;
+  readonly #queue: TimerQueue;
+
+  constructor(queue: TimerQueue, callback: (deadline: number) => void) {
+    this.#queue = queue;
+    this.callback = callback;
+  }
+
+  arm(deadline: number): void {
+    this.#queue.arm(this, deadline);
+  }
+
+  cancel(): void {
+    this.#queue.cancel(this);
+  }
+}
+
+export class TimerQueue {
+  /** Called when a timer is armed, so that a sleeping domain looks at its deadlines again. */
+  onArm: () => void = () => {};
+  readonly #heap: QueuedTimer[] = [];
+  #armed = 0;
+
+  timer(callback: (deadline: number) => void): Timer {
+    return new QueuedTimer(this, callback);
+  }
+
+  /** Earliest deadline, or Infinity. */
+  get next(): number {
+    return this.#heap[0]?.deadline ?? Number.POSITIVE_INFINITY;
+  }
+
+  arm(timer: QueuedTimer, deadline: number): void {
+    if (timer.place >= 0) this.cancel(timer);
+    timer.deadline = deadline;
+    timer.order = this.#armed++;
+    timer.place = this.#heap.push(timer) - 1;
+    this.#up(timer.place);
+    this.onArm();
+  }
+
+  cancel(timer: QueuedTimer): void {
+    const place = timer.place;
+    timer.deadline = Number.POSITIVE_INFINITY;
+    if (place < 0) return;
+    timer.place = -1;
+    const last = this.#heap.pop()!;
+    if (last === timer) return;
+    this.#heap[place] = last;
+    last.place = place;
+    this.#up(place);
+    this.#down(last.place);
+  }
+
+  /** Call back the first timer due at `now`; false when none is. */
+  fireOne(now: number): boolean {
+    const timer = this.#heap[0];
+    if (!timer || timer.deadline > now) return false;
+    const deadline = timer.deadline;
+    this.cancel(timer);
+    timer.callback(deadline);
+    return true;
+  }
+
+  #before(a: QueuedTimer, b: QueuedTimer): boolean {
+    return a.deadline < b.deadline || (a.deadline === b.deadline && a.order < b.order);
+  }
+
+  #swap(i: number, j: number): void {
+    const a = this.#heap[i]!;
+    const b = this.#heap[j]!;
+    this.#heap[i] = b;
+    this.#heap[j] = a;
+    b.place = i;
+    a.place = j;
+  }
+
+  #up(from: number): void {
+    for (let i = from; i > 0; ) {
+      const parent = (i - 1) >> 1;
+      if (!this.#before(this.#heap[i]!, this.#heap[parent]!)) return;
+      this.#swap(i, parent);
+      i = parent;
+    }
+  }
+
+  #down(from: number): void {
+    for (let i = from; ; ) {
+      let least = i;
+      for (const child of [2 * i + 1, 2 * i + 2]) {
+        const timer = this.#heap[child];
+        if (timer && this.#before(timer, this.#heap[least]!)) least = child;
+      }
+      if (least === i) return;
+      this.#swap(i, least);
+      i = least;
+    }
+  }
+}

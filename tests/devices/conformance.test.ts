@@ -1,0 +1,390 @@
+/** What every device must do, run over the whole machine: resets, saving and restoring in mid-operation, any access at all. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { createPc, type Pc } from "../../src/devices/pc.ts";
+import type { AccessSize } from "../../src/hypervisor/device.ts";
+import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, NO_VIDEO } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+
+/** A machine with everything in it. */
+class Machine {
+  readonly bus = new FakeBus();
+  readonly memory = new FakeMemory(1 << 17);
+  readonly clock = new FakeClock();
+  readonly floppies = [fakeFloppy(1440), fakeFloppy(360, { writeProtected: true })];
+  readonly disks = [fakeDisk(1), fakeDisk(1, { readonly: true }), fakeDisk(1)];
+  readonly pc: Pc;
+
+  constructor() {
+    const sink = { write(): void {} };
+    this.pc = createPc({
+      bus: this.bus,
+      memory: this.memory,
+      clock: this.clock,
+      intr: new FakeLine(),
+      a20: new FakeLine(),
+      reset() {},
+      floppies: this.floppies,
+      disks: this.disks,
+      serial: [sink, sink],
+      vga: NO_VIDEO,
+    });
+  }
+
+  get states(): Record<string, unknown> {
+    return Object.fromEntries(this.pc.devices.map(([name, device]) => [name, device.state()]));
+  }
+
+  /** A second machine in the state of this one, outside world included. */
+  async copy(): Promise<Machine> {
+    const copy = new Machine();
+    copy.clock.skip(this.clock.now());
+    copy.memory.bytes.set(this.memory.bytes);
+    this.floppies.forEach((floppy, i) => {
+      copy.floppies[i]!.medium.backend.bytes.set(floppy.medium.backend.bytes);
+      copy.floppies[i]!.changed = floppy.changed;
+    });
+    this.disks.forEach((disk, i) => {
+      copy.disks[i]!.backend.bytes.set(disk.backend.bytes);
+    });
+    const { states } = this;
+    for (const [name, device] of copy.pc.devices) device.restore(states[name]);
+    return copy;
+  }
+}
+
+type Action =
+  | { readonly kind: "out"; readonly port: number; readonly size: AccessSize; readonly value: number }
+  | { readonly kind: "in"; readonly port: number; readonly size: AccessSize }
+  | { readonly kind: "script"; readonly writes: readonly (readonly [number, number])[] }
+  | { readonly kind: "wait"; readonly ns: number }
+  | { readonly kind: "key"; readonly code: string; readonly down: boolean }
+  | { readonly kind: "mouse"; readonly dx: number; readonly buttons: number }
+  | { readonly kind: "serial"; readonly count: number }
+  | { readonly kind: "acknowledge" };
+
+/** Programming sequences that random writes would hardly find. */
+const SCRIPTS: readonly (readonly (readonly [port: number, value: number])[])[] = [
+  [
+    [0x20, 0x11],
+    [0x21, 0x08],
+    [0x21, 0x04],
+    [0x21, 0x01],
+    [0x21, 0],
+  ],
+  [
+    [0xa0, 0x11],
+    [0xa1, 0x70],
+    [0xa1, 0x02],
+    [0xa1, 0x01],
+    [0xa1, 0],
+  ],
+  [
+    [0x43, 0x34],
+    [0x40, 0x00],
+    [0x40, 0x08],
+  ],
+  [
+    [0x43, 0x36],
+    [0x40, 0x55],
+    [0x40, 0x01],
+  ],
+  [
+    [0x43, 0xb6],
+    [0x42, 0x33],
+    [0x42, 0x05],
+    [0x61, 0x03],
+  ],
+  [
+    [0x70, 0x0a],
+    [0x71, 0x26],
+    [0x70, 0x0b],
+    [0x71, 0x72],
+  ],
+  [
+    [0x70, 0x0b],
+    [0x71, 0x82],
+    [0x70, 0x04],
+    [0x71, 0x23],
+    [0x70, 0x0b],
+    [0x71, 0x22],
+  ],
+  [
+    [0x64, 0x60],
+    [0x60, 0x47],
+    [0x64, 0xd4],
+    [0x60, 0xf4],
+  ],
+  [
+    [0x60, 0xed],
+    [0x60, 0x02],
+  ],
+  [[0x60, 0xff]],
+  [[0x3f2, 0x0c]],
+  [
+    [0x3f2, 0x1c],
+    [0x3f5, 0x0f],
+    [0x3f5, 0x00],
+    [0x3f5, 0x05],
+  ],
+  [[0x3f5, 0x08]],
+  [
+    [0x3f5, 0x07],
+    [0x3f5, 0x01],
+  ],
+  // Floppy reads and writes, by DMA and without.
+  [
+    [0x0c, 0],
+    [0x0b, 0x46],
+    [0x04, 0],
+    [0x04, 0],
+    [0x05, 0xff],
+    [0x05, 3],
+    [0x0a, 2],
+  ],
+  [
+    [0x0c, 0],
+    [0x0b, 0x4a],
+    [0x04, 0],
+    [0x04, 0x10],
+    [0x05, 0xff],
+    [0x05, 3],
+    [0x0a, 2],
+  ],
+  [
+    [0x3f5, 0xe6],
+    [0x3f5, 0],
+    [0x3f5, 0],
+    [0x3f5, 0],
+    [0x3f5, 3],
+    [0x3f5, 2],
+    [0x3f5, 18],
+    [0x3f5, 27],
+    [0x3f5, 255],
+  ],
+  [
+    [0x3f5, 0xc5],
+    [0x3f5, 0],
+    [0x3f5, 0],
+    [0x3f5, 0],
+    [0x3f5, 3],
+    [0x3f5, 2],
+    [0x3f5, 18],
+    [0x3f5, 27],
+    [0x3f5, 255],
+  ],
+  [
+    [0x3f5, 0x03],
+    [0x3f5, 0xdf],
+    [0x3f5, 0x03],
+  ],
+  [
+    [0x3f5, 0x03],
+    [0x3f5, 0xdf],
+    [0x3f5, 0x02],
+  ],
+  // Disk reads, writes, identification, resets.
+  [
+    [0x1f6, 0xe0],
+    [0x1f2, 2],
+    [0x1f3, 9],
+    [0x1f4, 0],
+    [0x1f5, 0],
+    [0x1f7, 0x20],
+  ],
+  [
+    [0x1f6, 0xe0],
+    [0x1f2, 1],
+    [0x1f3, 9],
+    [0x1f4, 0],
+    [0x1f5, 0],
+    [0x1f7, 0x30],
+  ],
+  [
+    [0x1f6, 0xf0],
+    [0x1f7, 0xec],
+  ],
+  [
+    [0x176, 0xa0],
+    [0x172, 4],
+    [0x177, 0xc6],
+    [0x172, 9],
+    [0x173, 1],
+    [0x177, 0xc4],
+  ],
+  [[0x1f7, 0xe7]],
+  [
+    [0x3f6, 0x04],
+    [0x3f6, 0x00],
+  ],
+  [
+    [0x3fa, 0xc7],
+    [0x3f9, 0x0f],
+    [0x3fc, 0x0b],
+  ],
+  [
+    [0x2fc, 0x1b],
+    [0x2f8, 0x55],
+  ],
+];
+
+const PORTS = new Machine().bus.ranges
+  .filter(({ name }) => name !== "vga")
+  .flatMap(({ base, count }) => Array.from({ length: count }, (_, i) => base + i));
+
+const port = fc.constantFrom(...PORTS);
+const size = fc.constantFrom<AccessSize>(1, 1, 1, 2, 4);
+const KEYS = ["KeyA", "ArrowUp", "ShiftLeft", "Pause", "PrintScreen", "Enter"];
+
+const action: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("in" as const), port, size }) },
+  {
+    weight: 4,
+    arbitrary: fc
+      .record({ kind: fc.constant("out" as const), port, size, value: fc.nat(0xffff_ffff) })
+      .map((out) => (out.size === 4 ? out : { ...out, value: out.value % 2 ** (8 * out.size) })),
+  },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant("script" as const), writes: fc.constantFrom(...SCRIPTS) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant("wait" as const), ns: fc.constantFrom(0, 1e3, 3e4, 1e6, 7e7, 1.5e9) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("key" as const), code: fc.constantFrom(...KEYS), down: fc.boolean() }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("mouse" as const),
+      dx: fc.integer({ min: -300, max: 300 }),
+      buttons: fc.nat(31),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("serial" as const), count: fc.nat(40) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("acknowledge" as const) }) },
+);
+
+/** Do `actions`; returns everything the guest saw. */
+async function play(machine: Machine, actions: readonly Action[]): Promise<number[]> {
+  const { bus, clock, pc } = machine;
+  const seen: number[] = [];
+  for (const act of actions) {
+    switch (act.kind) {
+      case "in":
+        seen.push(bus.in(act.port, act.size));
+        break;
+      case "out":
+        bus.out(act.port, act.size, act.value);
+        break;
+      case "script":
+        for (const [at, value] of act.writes) bus.out(at, 1, value);
+        break;
+      case "wait":
+        // Host work is done before guest time moves on, as under the instruction clock.
+        for (let i = 0; i < 30; i++) await Promise.resolve();
+        clock.advance(act.ns);
+        break;
+      case "key":
+        pc.keyboard.key(act.code, act.down);
+        break;
+      case "mouse":
+        pc.mouse.move(act.dx, 1, 0, act.buttons);
+        break;
+      case "serial":
+        seen.push(pc.uarts[0]!.receive(new Uint8Array(act.count).fill(0x41)));
+        break;
+      case "acknowledge":
+        if (pc.pic.pending) seen.push(pc.pic.acknowledge());
+        break;
+    }
+  }
+  return seen;
+}
+
+const actions = fc.array(action, { minLength: 1, maxLength: 60 });
+
+test("no access throws, and no read has bits beyond its size", async () => {
+  await fc.assert(
+    fc.asyncProperty(actions, async (acts) => {
+      const machine = new Machine();
+      await play(machine, acts);
+      for (const bytes of [1, 2, 4] as const) {
+        for (const at of PORTS) {
+          const value = machine.bus.in(at, bytes);
+          assert.ok(
+            Number.isInteger(value) && value >= 0 && value < 2 ** (8 * bytes),
+            `port ${at.toString(16)}h: ${value}`,
+          );
+        }
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("every device, asked directly, answers at every size and offset", () => {
+  const { bus } = new Machine();
+  for (const { name, count, device } of bus.ranges) {
+    for (let offset = 0; offset < count; offset++) {
+      for (const bytes of [1, 2, 4] as const) {
+        const value = device.read(offset, bytes);
+        assert.ok(value >= 0 && value < 2 ** (8 * bytes), `${name}+${offset}`);
+        device.write(offset, bytes, 0);
+      }
+    }
+  }
+});
+
+test("a machine restored in mid-operation goes on exactly as the original", async () => {
+  await fc.assert(
+    fc.asyncProperty(actions, actions, async (before, after) => {
+      const original = new Machine();
+      await play(original, before);
+      const copy = await original.copy();
+      assert.deepEqual(copy.states, original.states);
+      const seen = await play(original, after);
+      assert.deepEqual(await play(copy, after), seen);
+      assert.deepEqual(copy.states, original.states);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("states are plain data that later activity does not change", async () => {
+  await fc.assert(
+    fc.asyncProperty(actions, actions, async (before, after) => {
+      const machine = new Machine();
+      await play(machine, before);
+      const { states } = machine;
+      const snapshot = structuredClone(states);
+      assert.deepEqual(snapshot, states);
+      await play(machine, after);
+      assert.deepEqual(states, snapshot);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test("a reset is the same whatever came before, and done twice it is done once", async () => {
+  /** Devices whose reset keeps what a reset button cannot reach: time, CMOS, fingers on keys, bytes on a cable. */
+  const keeps = new Set(["rtc", "keyboard", "com1", "com2"]);
+  const fresh = new Machine();
+  fresh.pc.reset();
+  await fc.assert(
+    fc.asyncProperty(actions, async (acts) => {
+      const machine = new Machine();
+      await play(machine, acts);
+      machine.pc.reset();
+      const { states } = machine;
+      for (const name of Object.keys(states)) {
+        if (!keeps.has(name)) assert.deepEqual(states[name], fresh.states[name], name);
+      }
+      machine.pc.reset();
+      assert.deepEqual(machine.states, states);
+      assert.equal(machine.pc.pic.pending, false);
+    }),
+    { numRuns: 60 },
+  );
+});
