@@ -1,5 +1,6 @@
 /** `vmxon run`: builds a domain from the command line, shows it, plays its script and reports its end. */
 import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import { VmxonError } from "../common/errors.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { Domain } from "../toolstack/domain.ts";
@@ -34,6 +35,7 @@ export async function run(args: readonly string[]): Promise<number> {
   };
   await assignFiles(options.files, config, host);
   requireSomethingToBoot(options);
+  config.name ??= nameOf(options);
   const onTerminal = chooseScreen(options);
   domain = await Domain.create(config, { host });
   for (const notice of domain.notices) say(notice);
@@ -80,6 +82,12 @@ function requireSomethingToBoot({ config }: RunOptions): void {
   const { fda, fdb, hda, hdb, hdc, hdd, disk, kernel } = config;
   if ([fda, fdb, hda, hdb, hdc, hdd, disk, kernel].some((image) => image !== undefined)) return;
   throw new VmxonError("usage", "nothing to boot. Type: vmxon run FILE (a floppy image, disk image or kernel)");
+}
+
+/** A domain without a name has that of what it boots. */
+function nameOf({ files, config }: RunOptions): string {
+  const image = files[0] ?? config.kernel ?? config.fda ?? config.hda;
+  return typeof image === "string" ? basename(image) : "vmxon";
 }
 
 /** Whether the screen is drawn in the terminal; with -nographic the serial line gets it instead. */

@@ -52,7 +52,9 @@ const SEPARATOR = "m";
 export class TerminalScreen {
   #shown: string[] = [];
   #size: Size = { columns: 0, rows: 0 };
-  #status: string;
+  /** What was sent last to place the cursor. */
+  #cursor = "";
+  readonly #status: string;
 
   /** `status` is written below the screen. */
   constructor(status: string) {
@@ -70,7 +72,7 @@ export class TerminalScreen {
   }
 
   #draw(grid: Grid, size: Size): string {
-    let output: string = TERMINAL.hideCursor;
+    let output = "";
     if (size.columns !== this.#size.columns || size.rows !== this.#size.rows) {
       output += "\x1b[0m\x1b[2J";
       this.#shown = [];
@@ -94,8 +96,13 @@ export class TerminalScreen {
       at = (index + 1) % size.columns === 0 ? -1 : index + 1;
     }
     this.#shown = wanted;
-    if (grid.cursor) output += `\x1b[${grid.cursor.row + 1};${grid.cursor.column + 1}H${TERMINAL.showCursor}`;
-    return output;
+    const cursor = grid.cursor
+      ? `\x1b[${grid.cursor.row + 1};${grid.cursor.column + 1}H${TERMINAL.showCursor}`
+      : TERMINAL.hideCursor;
+    // A guest whose cursor blinks is drawn again and again: nothing is sent while nothing else changes.
+    if (output === "" && cursor === this.#cursor) return "";
+    this.#cursor = cursor;
+    return `${TERMINAL.hideCursor}${output}${cursor}`;
   }
 }
 

@@ -37,9 +37,10 @@ function injectGp(domain: HvmDomain): void {
   injectException(domain, VECTOR.GP, domain.cpu.protectedMode || domain.cpu.virtual8086 ? 0 : undefined);
 }
 
-/** EIP behind the exiting instruction. */
+/** EIP behind the exiting instruction, which is thereby done: shadows that it stood in are over. */
 function advance(domain: HvmDomain): void {
   const { cpu } = domain;
+  cpu.endShadow();
   cpu.set("eip", (cpu.get("eip") + cpu.get("exitInstructionLength")) | 0);
 }
 

@@ -60,6 +60,8 @@ export interface Builder {
   branchIf(condition: I32): void;
   /** Continue at the direct branch target. */
   branch(): void;
+  /** #GP(0) when a near target lies beyond the code segment's limit; before anything changes. */
+  checkTarget(eip: Value): void;
   /** EIP of the direct branch target, cut to the operand size. */
   branchTarget(): Value;
   /** Raise an exception; control does not come back. */

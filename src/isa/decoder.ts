@@ -132,12 +132,13 @@ export function decode(
   out.displacement = 0;
   out.immediate = 0;
   out.immediate2 = 0;
-  if (!form) {
-    out.length = p - at + (modrm >= 0 ? 1 : 0);
+  if (!form && modrm < 0) {
+    out.length = p - at;
     return out.length;
   }
   out.reg = opcode & 7;
-  if (form.modrm) {
+  // An unknown member of a group is fetched whole before it is refused, as silicon does.
+  if (!form || form.modrm) {
     p++;
     const mod = modrm >> 6;
     const rm = modrm & 7;
@@ -145,7 +146,7 @@ export function decode(
     out.rm = rm;
     out.reg = (modrm >> 3) & 7;
     // MOV to and from control and debug registers ignores ModRM.mod: the operand is a register.
-    const forcedRegister = form.mod === "reg" || form.operands.includes("Rd");
+    const forcedRegister = form !== undefined && (form.mod === "reg" || form.operands.includes("Rd"));
     if (mod !== 3 && !forcedRegister) {
       out.memory = true;
       let stackSegment = false;
@@ -186,6 +187,10 @@ export function decode(
       }
       if (stackSegment && override < 0) out.segment = SEG.SS;
     }
+  }
+  if (!form) {
+    out.length = p - at;
+    return out.length;
   }
   let immediates = 0;
   for (const operand of form.operands) {

@@ -65,6 +65,7 @@ function operandText(
     case "3":
       return code;
     case "AL":
+    case "AX":
     case "CL":
     case "DX":
     case "ES":
@@ -77,7 +78,7 @@ function operandText(
     case "ST":
       return "st";
     case "STi":
-      return `st${instruction.rm}`;
+      return `st(${instruction.rm})`;
     case "eAX":
       return register(0, size);
     case "Sw":

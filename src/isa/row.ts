@@ -12,7 +12,7 @@ export type OperandCode =
   | "Rd" | "Rv"
   | "Ib" | "Iw" | "Iz" | "Ibs" | "Ibu"
   | "Zb" | "Zv" | "Zd"
-  | "AL" | "eAX" | "CL" | "DX" | "1" | "3"
+  | "AL" | "AX" | "eAX" | "CL" | "DX" | "1" | "3"
   | "Jb" | "Jz" | "Ap" | "Ob" | "Ov"
   | "Sw" | "Cd" | "Dd" | "ST" | "STi"
   | "ES" | "CS" | "SS" | "DS" | "FS" | "GS"; // biome-ignore format: grouped by kind
@@ -118,8 +118,9 @@ function parseForm(row: Row, spec: string, traits: Traits): Form[] {
     if (/^M/.test(operand)) mod = "mem";
     if (/^R|^STi/.test(operand)) mod = "reg";
     if (/^[EMGRSCD](b|w|d|v|q|t|a|p|s|)$/.test(operand) && !/^(CS|SS|DS|ES)$/.test(operand)) modrm = true;
+    if (operand === "STi") modrm = true;
   }
-  const suffixes = operands.map((o) => (/^(ES|CS|SS|DS|FS|GS|AL|CL|DX|ST|STi|1|3)$/.test(o) ? "" : o));
+  const suffixes = operands.map((o) => (/^(ES|CS|SS|DS|FS|GS|AL|CL|DX|ST|STi|AX|1|3)$/.test(o) ? "" : o));
   const sizeClass: Form["sizeClass"] =
     traits.size ??
     (operands.some((o) => /^(E|G|M|R|Z|O)v$|^Iz$|^Ibs$|^Jz$|^eAX$|^Ap$|^Mp$|^Ma$/.test(o))
@@ -162,6 +163,7 @@ export function operandBits(code: OperandCode, bits: number): number {
     case "AL":
     case "CL":
       return 8;
+    case "AX":
     case "DX":
     case "Sw":
       return 16;

@@ -117,8 +117,10 @@ export class Cpu {
     let writeLow = 1;
     let writeHigh = 0;
     if (!(ar & AR.UNUSABLE) && ar & AR.P) {
-      const code = (ar & TYPE.CODE) !== 0;
-      const down = !code && (ar & TYPE.EXPAND_DOWN) !== 0;
+      // Types restrict nothing outside protected mode: real-mode programs write through CS.
+      const real = !this.protectedMode;
+      const code = !real && (ar & TYPE.CODE) !== 0;
+      const down = !real && !code && (ar & TYPE.EXPAND_DOWN) !== 0;
       const low = down ? (limit + 1) >>> 0 : 0;
       const high = down ? (ar & AR.DB ? 0xffffffff : 0xffff) : limit >>> 0;
       const empty = down && limit >>> 0 >= high;
@@ -126,7 +128,7 @@ export class Cpu {
         readLow = low;
         readHigh = high;
       }
-      if (!empty && !code && ar & TYPE.WRITABLE) {
+      if (!empty && !code && (real || ar & TYPE.WRITABLE)) {
         writeLow = low;
         writeHigh = high;
       }
@@ -135,6 +137,19 @@ export class Cpu {
     this.i32[at + 6] = readHigh;
     this.i32[at + 7] = writeLow;
     this.i32[at + 8] = writeHigh;
+  }
+
+  /** Derive the bounds of all segments again: CR0.PE changed, and with it what types mean. */
+  refreshBounds(): void {
+    for (let segment: number = SEG.ES; segment <= SEG.GS; segment++) {
+      this.setSegment(
+        segment,
+        this.segment(segment, "selector"),
+        this.segment(segment, "base"),
+        this.segment(segment, "limit"),
+        this.segment(segment, "ar"),
+      );
+    }
   }
 
   /** Architectural EFLAGS. */
@@ -176,6 +191,16 @@ export class Cpu {
     this.#fault.error = error;
     return this.#fault;
   }
+
+  /** Check that `bytes` at `linear` can be written, as a store of that size would find; throws the fault. */
+  probeWrite(linear: number, bytes: number): void {
+    this.readForWrite(linear, 1);
+    const last = (linear + bytes - 1) | 0;
+    if ((last ^ linear) & -PAGE) this.readForWrite(last & -PAGE, 1);
+  }
+
+  /** Set by INT n and its kin, which clear TF: no single-step trap follows them. */
+  trapSuppressed = false;
 
   /** Recompute what follows from CS, SS, data segments, CPL and CR0: mode key and table bases. */
   updateMode(): void {
@@ -380,7 +405,7 @@ export class Cpu {
 
   #readCrossing(linear: number, bytes: number, user: boolean, access: Access): number {
     this.translate(linear, access, user);
-    this.translate((linear + bytes - 1) | 0, access, user);
+    this.translate(((linear + bytes - 1) & -PAGE) | 0, access, user);
     let value = 0;
     for (let i = 0; i < bytes; i++) value += this.#read((linear + i) | 0, 1, user, access) * 2 ** (8 * i);
     return value;
@@ -390,7 +415,7 @@ export class Cpu {
     const inPage = linear & (PAGE - 1);
     if (inPage + bytes > PAGE) {
       this.translate(linear, "write", user);
-      this.translate((linear + bytes - 1) | 0, "write", user);
+      this.translate(((linear + bytes - 1) & -PAGE) | 0, "write", user);
       for (let i = 0; i < bytes; i++) this.#write((linear + i) | 0, 1, (value >>> (8 * i)) & 0xff, user);
       return;
     }

@@ -4,8 +4,15 @@ import type { Helper } from "./instructions/operands.ts";
 import { SIMPLE } from "./instructions/simple.ts";
 import { SYSTEM_HELPERS } from "./instructions/system.ts";
 import { TRANSFERS } from "./instructions/transfers.ts";
+import { X87_HELPERS } from "./instructions/x87.ts";
 
-const ALL: Readonly<Record<string, Helper>> = { ...SIMPLE, ...TRANSFERS, ...SYSTEM_HELPERS, ...IO_HELPERS };
+const ALL: Readonly<Record<string, Helper>> = {
+  ...SIMPLE,
+  ...TRANSFERS,
+  ...SYSTEM_HELPERS,
+  ...IO_HELPERS,
+  ...X87_HELPERS,
+};
 
 const numbers = new Map(Object.keys(ALL).map((name, number) => [name, number]));
 

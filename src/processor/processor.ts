@@ -267,6 +267,7 @@ export class Processor {
     const debug = (cpu.get("dr7") & 0xff) !== 0;
     const single = shadow !== 0 || (flags & (EFLAGS.TF | EFLAGS.RF)) !== 0 || debug;
     if (debug && !(flags & EFLAGS.RF) && this.#codeBreakpoint()) return -1;
+    cpu.trapSuppressed = false;
     this.#execute(single ? 1 : timer);
     if (single && cpu.get("exitReason") === -1) this.#afterStep(shadow, flags);
     return -1;
@@ -325,7 +326,7 @@ export class Processor {
     }
     if (flags & EFLAGS.RF) cpu.set("eflags", cpu.get("eflags") & ~EFLAGS.RF);
     let dr6 = 0;
-    if (flags & EFLAGS.TF) dr6 |= 1 << 14;
+    if (flags & EFLAGS.TF && !cpu.trapSuppressed) dr6 |= 1 << 14;
     if (cpu.watchHits) {
       dr6 |= cpu.watchHits;
       cpu.watchHits = 0;
@@ -450,9 +451,14 @@ export class Processor {
   /** Fewer instructions are wanted than the next block has: run a copy of its beginning. */
   #cut(count: number): void {
     const { cpu } = this;
-    const linear = (cpu.segment(SEG.CS, "base") + cpu.get("eip")) | 0;
-    const t = cpu.translate(linear, "execute", cpu.cpl === 3);
-    if (t.machine < 0 || !this.translator.cut(t.machine, count)) this.#fetchSingle();
+    let machine = -1;
+    try {
+      machine = this.#fetchAddress(cpu.get("eip"));
+    } catch (fault) {
+      // The page went while a linked block led here: what follows fetches, and raises, as usual.
+      if (!(fault instanceof GuestFault)) throw fault;
+    }
+    if (machine < 0 || !this.translator.cut(machine, count)) this.#fetchSingle();
     else cpu.set("cutBlock", SCRATCH_BLOCK);
   }
 }

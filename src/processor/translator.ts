@@ -328,6 +328,12 @@ export class Translator {
     u8[record + RECORD.ra] = 0;
     u8[record + RECORD.rb] = 0;
     let field: number = RECORD.ra;
+    if (form.row.traits.x87 !== undefined) {
+      // x87 functions take ST(i) by number, and keep the opcode for FOP.
+      u8[record + RECORD.ra] = instruction.rm;
+      u8[record + RECORD.rb] = (instruction.mod << 6) | (instruction.reg << 3) | instruction.rm;
+      return;
+    }
     for (const code of form.operands) {
       let number: number;
       switch (code[0]) {
@@ -343,13 +349,13 @@ export class Translator {
           number = instruction.reg;
           break;
         case "S":
+          if (code === "ST") continue;
           if (code === "STi") number = instruction.rm;
           else if (code === "Sw") number = instruction.reg;
           else continue;
           break;
         case "C":
-          if (code === "CL") number = 1;
-          else if (code === "CS") continue;
+          if (code === "CL" || code === "CS") continue;
           else number = instruction.reg;
           break;
         case "D":

@@ -35,7 +35,7 @@ const STOP_ACTIONS = ["destroy", "restart"] as const;
 /** Every key that is honoured. Names and meanings are those of xl.cfg(5) where it has the key. */
 export const CONFIG_SCHEMA = {
   name: { type: "text", initial: "vmxon", help: "name of the domain, for messages" },
-  memory: { type: "size", minimum: 1, maximum: 2048, initial: "128", help: "memory in MiB, or with a unit: 64M, 1G" },
+  memory: { type: "size", minimum: 1, maximum: 1984, initial: "128", help: "memory in MiB, or with a unit: 64M, 1G" },
   disk: { type: "texts", help: 'disk in xl\'s words: "FILE,raw,hda,rw"; drives are fda fdb hda hdb hdc hdd' },
   fda: { type: "image", help: "image in the first floppy drive" },
   fdb: { type: "image", help: "image in the second floppy drive" },

@@ -256,5 +256,5 @@ export class Domain implements AsyncDisposable {
 }
 
 function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return error instanceof Error ? error.message : JSON.stringify(error);
 }

@@ -48,8 +48,9 @@ class Tally {
 
   report(t: TestContext): void {
     t.diagnostic(`${this.#forms.size} forms, ${this.#cases} cases`);
-    const lines = [...this.#wrong.values()].map((list) => `${list.length} × ${list[0]}`);
-    const total = [...this.#wrong.values()].reduce((sum, list) => sum + list.length, 0);
+    const lists = [...this.#wrong.values()].sort((a, b) => b.length - a.length);
+    const lines = lists.map((list) => `${list.length} × ${list[0]}`);
+    const total = lists.reduce((sum, list) => sum + list.length, 0);
     assert.equal(total, 0, `${total} cases of ${lines.length} forms differ:\n${lines.slice(0, SHOWN).join("\n")}`);
   }
 }

@@ -1,6 +1,6 @@
 /** Builds one test case: a start state full of boundary values, and instructions whose operands lie where they should. */
 import { FLAG, type OpenResults, type TestCase } from "./case.ts";
-import { CODE, LOCAL, LOCAL_DESCRIPTORS, SCRATCH, USER_CS, USER_DS, WINDOW } from "./layout.ts";
+import { CODE, LOCAL, LOCAL_DESCRIPTORS, RUNNER, SCRATCH, USER_CS, USER_DS, WINDOW } from "./layout.ts";
 import type { Random } from "./random.ts";
 import { initialState } from "./x87.ts";
 
@@ -66,6 +66,8 @@ export interface Mode {
 export interface Placed {
   /** ModRM (its reg field clear), SIB and displacement. */
   readonly bytes: readonly number[];
+  /** Registers that make it up. */
+  readonly registers: readonly number[];
   /** Segment used without an override. */
   readonly segment: number;
   readonly kind: string;
@@ -174,6 +176,8 @@ export class CaseBuilder {
   }
 
   finish(form: string): TestCase {
+    const inRunner = (this.registers[ESP] as number) - RUNNER.base;
+    if (inRunner >= 0 && inRunner < RUNNER.size) this.registers[ESP] = WINDOW.base + 0x80;
     return {
       code: Uint8Array.from(this.code),
       address: this.address,
@@ -203,13 +207,14 @@ export class CaseBuilder {
     const signed = mod === 1 ? (displacement << 24) >> 24 : displacement;
     const index = [ESI, EDI, ESI, EDI][rm];
     const base = [EBX, EBX, EBP, EBP, ESI, EDI, EBP, EBX][rm] as number;
-    if (direct) return { bytes: [6, ...littleEndian(offset, 2)], segment, kind: "a16 disp16" };
+    if (direct) return { bytes: [6, ...littleEndian(offset, 2)], registers: [], segment, kind: "a16 disp16" };
     if (index !== undefined)
       this.setAddress(index, this.random.oneIn(4) ? this.random.u32() : this.random.below(64), 16);
     const rest = index === undefined ? 0 : (this.registers[index] as number);
     this.setAddress(base, offset - signed - rest, 16);
     const bytes = [(mod << 6) | rm, ...littleEndian(displacement, mod)];
-    return { bytes, segment, kind: `a16 mod${mod} rm${rm}` };
+    const registers = index === undefined ? [base] : [base, index];
+    return { bytes, registers, segment, kind: `a16 mod${mod} rm${rm}` };
   }
 
   #place32(linear: number, override: number | undefined, stack: boolean): Placed {
@@ -243,7 +248,8 @@ export class CaseBuilder {
     if (mod === 1) bytes.push(displacement & 0xff);
     if (mod === 2 || noBase) bytes.push(...littleEndian(displacement, 4));
     const kind = noBase ? "disp32" : `mod${mod}`;
-    return { bytes, segment, kind: `a32 ${kind}${sib ? (hasIndex ? ` sib*${2 ** scale}` : " sib") : ""}` };
+    const registers = [...(noBase ? [] : [base]), ...(hasIndex ? [index] : [])];
+    return { bytes, registers, segment, kind: `a32 ${kind}${sib ? (hasIndex ? ` sib*${2 ** scale}` : " sib") : ""}` };
   }
 
   #displacement32(small: boolean): number {

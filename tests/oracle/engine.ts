@@ -37,6 +37,7 @@ const VECTORS = 32;
 const HANDLER_STRIDE = 4;
 const HLT = 0xf4;
 const INT3 = 0xcc;
+const INT3_WORD = 0xcccccccc;
 const PAGE = { present: 1, write: 2, user: 4, size: 0x1000 } as const;
 /** Offsets in a 32-bit TSS, and its size without an I/O map. SDM 3A 8.2.1. */
 const TSS = { esp0: 4, ss0: 8, ioMap: 0x66, size: 0x68 } as const;
@@ -97,6 +98,7 @@ export class OracleEngine {
     cpu.set("preemptionTimer", BUDGET);
     const reason = machine.processor.run();
     this.#writeCode(block.address, NO_CODE);
+    this.#clearCode();
     const result = this.#result(test, reason);
     for (const address of result.memory.keys()) memory[address] = this.#pattern[address - SCRATCH.base] as number;
     return result;
@@ -106,6 +108,13 @@ export class OracleEngine {
   #writeCode(address: number, bytes: Uint8Array): void {
     this.#machine.memory.set(bytes, address);
     this.#machine.processor.cpu.onCodeWrite(MACHINE + address, bytes.length);
+  }
+
+  /** Undo what a case wrote to the code pages. */
+  #clearCode(): void {
+    const { memory } = this.#machine;
+    const words = new Uint32Array(memory.buffer, memory.byteOffset + CODE.base, CODE.size / 4);
+    if (words.some((word) => word !== INT3_WORD)) this.#writeCode(CODE.base, new Uint8Array(CODE.size).fill(INT3));
   }
 
   #result(test: TestCase, reason: number): TestResult {

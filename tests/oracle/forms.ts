@@ -137,8 +137,8 @@ MOV a2 - 1 moffs none seq
 MOV a3 - v moffs none seq
 MOVS a4 - 1 - none string
 MOVS a5 - v - none string
-CMPS a6 - 1 - none string
-CMPS a7 - v - none string
+CMPS a6 - 1 - none string several
+CMPS a7 - v - none string several
 TEST a8 - 1 b logic seq
 TEST a9 - v z logic seq
 STOS aa - 1 - none string

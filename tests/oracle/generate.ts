@@ -3,7 +3,7 @@
 import { CaseBuilder, CODE_SELECTORS, littleEndian, type Mode, operandValue, SEGMENT, SELECTORS } from "./builder.ts";
 import { FLAG, type TestCase } from "./case.ts";
 import { type Form, INTEGER_FORMS } from "./forms.ts";
-import { CODE, USER_DS } from "./layout.ts";
+import { CODE, FPU_IMAGE, USER_DS, WINDOW } from "./layout.ts";
 import { Random } from "./random.ts";
 import { openDestination, openFlags } from "./undefined.ts";
 import {
@@ -18,6 +18,7 @@ import {
   X87_FORMS,
 } from "./x87.ts";
 
+const ALL_REGISTERS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7];
 const [EAX, ECX, EDX, EBX, EBP, ESI, EDI] = [0, 1, 2, 3, 5, 6, 7];
 
 /** Operand size, address size and code segment size in all combinations, the plain ones more often. */
@@ -26,6 +27,9 @@ const MODES: readonly Mode[] = [false, true].flatMap((code16) =>
     [false, true].map((addressPrefix) => ({ code16, operandPrefix, addressPrefix })),
   ),
 );
+
+/** Control word bits that mask the six x87 exceptions. */
+const ALL_MASKED = 0x3f;
 
 /** How many cases `generate` makes of each form in each mode, and of sequences. */
 export interface Amount {
@@ -66,7 +70,8 @@ function singleCase(form: Form, mode: Mode, random: Random): TestCase {
   if (traits.has("shadow")) b.eflags &= ~FLAG.TF;
   // With a 16-bit stack, Intel's ENTER sets BP, AMD's EBP.
   if (form.mnemonic === "ENTER" && b.operandBits === 32) b.segments[SEGMENT.SS] = USER_DS;
-  if (traits.has("stack")) b.prepareStack(traits.has("half"));
+  // Where a fault comes in the middle of a POPA, some processors have changed registers already.
+  if (traits.has("stack")) b.prepareStack(traits.has("half") || form.mnemonic === "POPA");
   b.open.fault = traits.has("several");
   if (traits.has("string") || traits.has("io")) prepareString(b, traits.has("io"));
   const isX87 = (form.opcode[0] as number) >= 0xd8 && (form.opcode[0] as number) <= 0xdf;
@@ -111,10 +116,10 @@ function singleCase(form: Form, mode: Mode, random: Random): TestCase {
   if (form.mnemonic.startsWith("LOOP") || form.mnemonic === "JCXZ") {
     if (random.oneIn(2)) b.setAddress(ECX, random.below(3), b.addressBits);
   }
-  if (form.mnemonic.startsWith("CMPXCHG") && random.oneIn(2)) matchAccumulator(b);
   settleUndefined(b, form);
   // A few cases end at the last byte of the code pages: the instruction's tail, or what follows it, is not present.
-  if (random.oneIn(150) && !traits.has("whole")) b.address = CODE.base + CODE.size - random.below(b.code.length + 1);
+  if (random.oneIn(150) && !traits.has("whole") && (!isX87 || isDefined(form)))
+    b.address = CODE.base + CODE.size - random.below(b.code.length + 1);
   const size = `o${b.operandBits} a${b.addressBits}${mode.code16 ? " cs16" : ""}`;
   return b.finish([...names, formName(form), operands, size].filter((s) => s !== "").join(" "));
 }
@@ -155,9 +160,13 @@ function regField(b: CaseBuilder, form: Form): number {
 }
 
 function memoryForm(b: CaseBuilder, form: Form, override: number | undefined): string {
-  const linear = b.target();
+  // A store that an unmasked exception suppresses: whether it would have faulted is the processor's affair.
+  const unmasked = ((b.fpu[FPU_IMAGE.control] as number) & ALL_MASKED) !== ALL_MASKED;
+  const linear = unmasked ? WINDOW.base + 0x70 + b.random.below(0x20) : b.target();
   const placed = b.place(linear, override, form.traits.has("stack"));
-  const reg = form.reg ?? regField(b, form);
+  const free = ALL_REGISTERS.filter((register) => !placed.registers.includes(register));
+  // A bit offset reaches beyond the operand: in a register of the address it could lead anywhere.
+  const reg = form.reg ?? (form.traits.has("bits") ? b.random.pick(free) : regField(b, form));
   const [modrm, ...rest] = placed.bytes as [number, ...number[]];
   b.code.push(modrm | (reg << 3), ...rest);
   const bytes = width(b, form);
@@ -174,12 +183,16 @@ function memoryForm(b: CaseBuilder, form: Form, override: number | undefined): s
   if (form.traits.has("bits")) b.setAddress(reg, random.below(4096) - 2048, 32);
   if (form.traits.has("div")) {
     b.pokeValues(address, bytes, divisor(random));
-    prepareDivision(b, form, undefined);
+    if (free.includes(EAX) && free.includes(EDX)) prepareDivision(b, form, undefined);
+  }
+  if (form.mnemonic.startsWith("CMPXCHG") && free.includes(EAX) && free.includes(EDX) && random.oneIn(2)) {
+    matchAccumulator(b);
   }
   const operand = memoryOperand(form);
   if (operand !== undefined) {
     b.poke(address, operandContent(random, operand, operandBits));
     if (operand === "environment" || operand === "state") {
+      b.open.fault = true;
       const half = operandBits / 8;
       b.open.memory = { from: address + 3 * half, to: address + 7 * half };
     }
@@ -326,7 +339,7 @@ function stackContent(b: CaseBuilder, form: Form): void {
   if (form.mnemonic === "LEAVE" || form.mnemonic === "ENTER") b.setAddress(EBP, b.target() & ~1, b.stackBits);
 }
 
-/** Any flags but alignment checks, which the engine's world has not, and seldom the trap flag. */
+/** Any flags but alignment checks, which the next instruction would feel, and seldom the trap flag. */
 function poppedFlags(random: Random): number {
   const flags = random.u32() & ~FLAG.AC;
   return random.oneIn(10) ? flags : flags & ~FLAG.TF;

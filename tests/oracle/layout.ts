@@ -13,6 +13,9 @@ export const SCRATCH = { base: 0x8000, size: 0x2000 } as const;
 /** The part of the scratch pages that each case fills anew; it lies across their common page boundary. */
 export const WINDOW = { base: 0x8f80, size: 0x100 } as const;
 
+/** Where the native runner lives: no stack pointer may lead there, or the kernel would think itself in a handler. */
+export const RUNNER = { base: 0x0800_0000, size: 0x10_0000 } as const;
+
 /** Selectors that Linux gives 32-bit programs on 64-bit kernels: __USER32_CS and __USER_DS. */
 export const USER_CS = 0x23;
 export const USER_DS = 0x2b;

@@ -10,12 +10,12 @@ import { join } from "node:path";
 import { decodeResult, encodeCase, INPUT, OUTPUT, SIGCONTEXT, type TestCase, type TestResult } from "./case.ts";
 import { writeElf } from "./elf.ts";
 import { CC, Emitter, R } from "./emitter.ts";
-import { CODE, FPU_IMAGE, LOCAL_DESCRIPTORS, SCRATCH, scratchPattern, WINDOW } from "./layout.ts";
+import { CODE, FPU_IMAGE, LOCAL_DESCRIPTORS, RUNNER, SCRATCH, scratchPattern, WINDOW } from "./layout.ts";
 
 /** The runner's own memory, far from what cases address. */
-const TEXT = 0x0804_8000;
+const TEXT = RUNNER.base + 0x4_8000;
 const TEXT_SIZE = 0x1000;
-const DATA = 0x0805_0000;
+const DATA = RUNNER.base + 0x5_0000;
 const RECORD = DATA;
 const FRAME = DATA + 0x1000;
 const FPSTATE = DATA + 0x2000;
@@ -142,9 +142,10 @@ function program(): Uint8Array {
   e.raw(0x81, 0xc2); // add edx, imm32
   e.dword(OUTPUT.changes);
   e.systemCall(SYS.write, 1, RESULT);
-  e.load(R.edi, RECORD + INPUT.codeAddress);
+  // All of it: a case may have written to code pages.
+  e.mov(R.edi, CODE.base);
   e.mov(R.eax, 0xcccccccc);
-  e.mov(R.ecx, CODE.bytes / 4);
+  e.mov(R.ecx, CODE.size / 4);
   e.raw(0xf3, 0xab); // rep stosd
   e.jmp("next");
 

@@ -37,11 +37,6 @@ test("imports over several lines are seen", () => {
   assert.equal(checks.checkFile("src/devices/a.ts", source).length, 1);
 });
 
-test("the hypervisor knows of the firmware only the contracts", () => {
-  assert.deepEqual(checks.checkFile("src/hypervisor/a.ts", 'import type { Rom } from "../firmware/service.ts";'), []);
-  assert.equal(checks.checkFile("src/hypervisor/a.ts", 'import { a } from "../firmware/assembler.ts";').length, 1);
-});
-
 test("Node stays in the outermost folders, and so do pages", () => {
   const node = 'import { open } from "node:fs";';
   assert.equal(checks.checkFile("src/toolstack/a.ts", node).length, 1);

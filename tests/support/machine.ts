@@ -1,12 +1,15 @@
 /** A bare processor with 16 MB of RAM, for tests of instructions. Exceptions are reported, not delivered. */
 import { GPR, SEG } from "../../src/isa/state.ts";
+import { restoreState, saveState } from "../../src/isa/x87/environment.ts";
 import { P2M_TYPE } from "../../src/processor/cpu.ts";
 import { EXIT, PROC, PROC2 } from "../../src/processor/exits.ts";
-import { MACHINE } from "../../src/processor/memory-map.ts";
+import { MACHINE, STATE } from "../../src/processor/memory-map.ts";
 import { Processor } from "../../src/processor/processor.ts";
 import { CR0 } from "../../src/processor/registers.ts";
 
 const RAM = 16 << 20;
+const FPU_IMAGE = 108;
+const FPU_FORMAT = { bits: 32, protected: true } as const;
 
 export interface RunResult {
   readonly kind: "done" | "exception" | "halt" | "exit";
@@ -24,6 +27,8 @@ export interface TestMachine {
   /** Unsigned. */
   get(register: string): number;
   invalidate(): void;
+  /** x87 state as a 108-byte FNSAVE image in the 32-bit protected-mode format. */
+  readonly fpu: { get(): Uint8Array; set(image: Uint8Array): void };
   mode(mode: "real" | "protected16" | "protected32" | "user32"): void;
   /** Execute at most `n` instructions. */
   run(n: number): RunResult;
@@ -72,6 +77,14 @@ export function createMachine(): TestMachine {
       if (register === "eip") return cpu.get("eip") >>> 0;
       if (register === "eflags") return cpu.eflags() >>> 0;
       return cpu.gpr(GPR[register as keyof typeof GPR] >> 3) >>> 0;
+    },
+    fpu: {
+      get() {
+        const image = new Uint8Array(FPU_IMAGE);
+        saveState(cpu.view, STATE, image, FPU_FORMAT);
+        return image;
+      },
+      set: (image) => restoreState(cpu.view, STATE, image, FPU_FORMAT),
     },
     invalidate: () => processor.translator.flush(),
     mode(mode) {

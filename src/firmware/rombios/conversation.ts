@@ -70,6 +70,8 @@ const ACKNOWLEDGE_TIMEOUT_MS = 100;
 const RECEIVE_UNIT_MS = 10;
 const MAX_STEPS = 60;
 const MAX_RESULTS = 16;
+/** Steps and phases that one call can get through. */
+const MAX_ADVANCES = 1024;
 const FLUSH_READS = 32;
 
 /** Offsets in the conversation area. */
@@ -217,7 +219,8 @@ function advance(call: Call, area: number, kind: number, argument: number, stray
 export function converse(call: Call, stray: StrayKey): boolean {
   const { memory } = call.context;
   const area = call.ebda + EBDA.CONVERSATION;
-  for (;;) {
+  // Bounded, since a guest may have moved the data area to where nothing can be written.
+  for (let i = 0; i < MAX_ADVANCES; i++) {
     const position = memory.read8(area + AREA.POSITION);
     if (position >= memory.read8(area + AREA.COUNT)) return true;
     const kind = memory.read8(area + AREA.STEPS + 2 * position);
@@ -240,4 +243,5 @@ export function converse(call: Call, stray: StrayKey): boolean {
       memory.write32(area + AREA.DEADLINE, 0);
     }
   }
+  return true;
 }

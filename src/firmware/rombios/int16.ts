@@ -15,6 +15,7 @@ const KEYBOARD_ID = 0x83ab;
 /** AH=92h answers at most this when AH=10h–12h exist. */
 const ENHANCED_PRESENT = 0x80;
 const LAST_STANDARD_SCAN = 0x84;
+const MAX_HIDDEN_KEYS = 128;
 
 /**
  * The word as AH=00h and 01h show it to programs that know the 84-key keyboard only; undefined when they must not see
@@ -36,13 +37,15 @@ export function enhancedKey(word: number): number {
 }
 
 function nextKey(call: Call, enhanced: boolean): number | undefined {
-  for (;;) {
+  // Bounded, since the guest may have bent the buffer's pointers.
+  for (let i = 0; i < MAX_HIDDEN_KEYS; i++) {
     const word = peekKey(call);
     if (word === undefined) return undefined;
     const key = enhanced ? enhancedKey(word) : standardKey(word);
     if (key !== undefined) return key;
     dropKey(call);
   }
+  return undefined;
 }
 
 /** AH=12h: 40:18h's held keys with the right-hand modifiers of 40:96h in bits 2 and 3. */

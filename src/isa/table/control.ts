@@ -16,11 +16,13 @@ const loop =
   (extra: "none" | "z" | "nz"): Semantics =>
   (m) => {
     const count = m.let(i32.sub(m.readCounter(), 1));
-    m.writeCounter(count);
     const left = m.let(i32.select(m.address16, i32.and(count, 0xffff), count));
-    const taken = i32.ne(left, 0);
+    const nonZero = i32.ne(left, 0);
     const zf = i32.eqz(m.flagsResult);
-    m.branchIf(extra === "none" ? taken : i32.and(taken, extra === "z" ? zf : i32.eqz(zf)));
+    const taken = m.let(extra === "none" ? nonZero : i32.and(nonZero, extra === "z" ? zf : i32.eqz(zf)));
+    m.f.if(taken, () => m.checkTarget(m.let(m.branchTarget())));
+    m.writeCounter(count);
+    m.branchIf(taken);
   };
 
 /** LODS, STOS, MOVS, SCAS, CMPS without a repeat prefix; repeated ones run in bulk in the engine's string helper. */
@@ -45,15 +47,16 @@ const scas: Semantics = (m) => {
   flagsSub(m, a, b, m.let(i32.sub(a, b)), m.bits);
 };
 const cmps: Semantics = (m) => {
-  const a = m.readString("source", 6, m.bits);
+  // The second operand is accessed first, as silicon does: it decides which fault is raised.
   const b = m.readString("es", 7, m.bits);
+  const a = m.readString("source", 6, m.bits);
   m.advance(6, m.bits);
   m.advance(7, m.bits);
   flagsSub(m, a, b, m.let(i32.sub(a, b)), m.bits);
 };
 
 const STRING = { implicit: true, reads: DF } as const;
-const BRANCH = { ends: true, hot: true } as const;
+const BRANCH = { ends: true, hot: true, implicit: true } as const;
 
 /** Byte and operand-size rows of a string instruction. Names end in B and W/D. */
 function string(
@@ -89,23 +92,31 @@ export const CONTROL: readonly Row[] = [
     ),
   ),
   row("JMP", ["EB Jb", "E9 Jz"], { ...BRANCH, size: "v" }, (m) => m.branch()),
-  row("JMP", ["FF /4 Ev"], { ...BRANCH, dst: "r" }, (m, target) => m.jump(cut(m, target!.read()))),
+  row("JMP", ["FF /4 Ev"], { ...BRANCH, dst: "r" }, (m, target) => {
+    const eip = m.let(cut(m, target!.read()));
+    m.checkTarget(eip);
+    m.jump(eip);
+  }),
   row("CALL", ["E8 Jz"], { ...BRANCH, size: "v", implicit: true }, (m) => {
+    m.checkTarget(m.let(m.branchTarget()));
     m.push(m.nextEip(), m.bits);
     m.branch();
   }),
   row("CALL", ["FF /2 Ev"], { ...BRANCH, dst: "r", implicit: true }, (m, target) => {
-    const eip = target!.read();
+    const eip = m.let(cut(m, target!.read()));
+    m.checkTarget(eip);
     m.push(m.nextEip(), m.bits);
-    m.jump(cut(m, eip));
+    m.jump(eip);
   }),
   row("RET", ["C3"], { ...BRANCH, size: "v", implicit: true }, (m) => {
     const top = m.pop(m.bits);
+    m.checkTarget(top.value);
     top.commit();
     m.jump(top.value);
   }),
   row("RET", ["C2 Iw"], { ...BRANCH, size: "v", implicit: true }, (m, bytes) => {
     const top = m.pop(m.bits);
+    m.checkTarget(top.value);
     top.commit();
     m.adjustStack(bytes!.read());
     m.jump(top.value);

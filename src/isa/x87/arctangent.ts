@@ -155,8 +155,7 @@ export function defineArctangent(
     const sign = f.let(signOf(ySE));
     const settled = f.let(invoke(operands.notANumber, destination, ySE, ySig, xSE, xSig, fcw));
     f.if(settled, () => f.return(settled));
-    const denormal = (v: Extended): Value => i32.and(isDenormal(v), i32.eqz(isZero(v)));
-    const flags = f.let(denormalCheck(f, i32.or(denormal(x), denormal(y)), fcw));
+    const flags = f.let(denormalCheck(f, i32.or(isDenormal(x), isDenormal(y)), fcw));
     const angle = (value: bigint): void => emitAngle(f, rounding, destination, sign, value, fcw, flags);
     f.if(isInfinity(y), () => {
       f.if(isInfinity(x), () =>

@@ -70,9 +70,7 @@ function takeApart(
     const settled = f.let(invoke(operands.notANumber, ...args));
     f.if(settled, () => f.return(settled));
     const denormals = (): void => {
-      // A zero has the denormals' exponent, but owes nothing.
-      const denormal = (x: Extended): Value => i32.and(isDenormal(x), i32.eqz(isZero(x)));
-      f.set(parts.flags, denormalCheck(f, i32.or(denormal(a), denormal(b)), fcw));
+      f.set(parts.flags, denormalCheck(f, i32.or(isDenormal(a), isDenormal(b)), fcw));
     };
     special(denormals, parts.flags.get);
     f.set(parts.exponentA, normalizedExponent(a));

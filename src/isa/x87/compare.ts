@@ -3,7 +3,7 @@ import { i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { CONDITION, EXT, FCW, FSW, INFINITY_SIGNIFICAND, OUTCOME, QUIET_BIT } from "./constants.ts";
 import { define, type Extended, exponentOf, isSpecial, signOf, variable } from "./emit.ts";
-import { isDenormal, isNaNValue, isUnsupported, isZero } from "./operands.ts";
+import { isDenormal, isNaNValue, isUnsupported } from "./operands.ts";
 
 /** Condition codes of a comparison. */
 export const ORDER = { greater: 0, less: FSW.C0, equal: FSW.C3, unordered: FSW.C3 | FSW.C2 | FSW.C0 } as const;
@@ -34,8 +34,7 @@ function defineCompare(module: ModuleWriter): FunctionReference {
         const outcome = i32.select(i32.and(fcw, FCW.IM), 0, OUTCOME.suppressed);
         f.return(i32.or(FSW.IE | ORDER.unordered, outcome));
       });
-      const denormal = (x: Extended): Value => i32.and(isDenormal(x), i32.eqz(isZero(x)));
-      f.if(i32.or(denormal(a), denormal(b)), () =>
+      f.if(i32.or(isDenormal(a), isDenormal(b)), () =>
         f.set(flags, i32.select(i32.and(fcw, FCW.DM), FSW.DE, FSW.DE | OUTCOME.suppressed)),
       );
       f.if(i64.eqz(i64.or(aSig, bSig)), () => f.return(ORDER.equal));

@@ -1,7 +1,7 @@
 /** Packed decimal: 18 digits and a sign in 10 bytes (SDM 1 8.2.2, figure 8-14). */
 import { i32, i64 } from "../../wasm/expression.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
-import { EXT, FCW, FSW, OUTCOME, SCRATCH } from "./constants.ts";
+import { FCW, FSW, OUTCOME, SCRATCH } from "./constants.ts";
 import { define, invoke, signOf, variable } from "./emit.ts";
 import type { Rounding } from "./round.ts";
 
@@ -63,9 +63,6 @@ function defineToDecimal(module: ModuleWriter, rounding: Rounding): FunctionRefe
     f.result(i32.load(s, SCRATCH.outcome));
   });
 }
-
-/** The sign of a packed decimal's top bytes, as a sign/exponent word's. */
-export const DECIMAL_SIGN = EXT.sign;
 
 /** Define the packed-decimal conversions in `module`. */
 export function defineDecimal(module: ModuleWriter, rounding: Rounding): Decimal {

@@ -57,11 +57,6 @@ export function storeExtended(f: FunctionWriter, address: Value, signExponent: I
   f.store16(address, signExponent, 8);
 }
 
-/** Read an 80-bit value at `address` into locals. */
-export function loadExtended(f: FunctionWriter, address: Value): Extended {
-  return { signExponent: f.let(i32.load16u(address, 8)), significand: f.let(i64.load(address)) };
-}
-
 /** 1 unless the operand is a normal number (zeros, denormals, infinities, NaNs and unsupported forms are special). */
 export function isSpecial({ signExponent, significand }: Extended): Value {
   // Keeping bit 16 makes a widened denormal special although its exponent is ordinary.

@@ -55,10 +55,6 @@ interface Context {
   readonly logarithm: FunctionReference;
 }
 
-function isDenormalNumber(x: Extended): Value {
-  return i32.and(isDenormal(x), i32.eqz(isZero(x)));
-}
-
 /**
  * (s, numeratorHigh, numeratorLow, denominatorHigh, denominatorLow, exponent) → high half of |log2| = 2/ln 2 ·
  * artanh(numerator/denominator), normalized; `exponent` is that of the quotient's parts. Low half and exponent in the
@@ -201,7 +197,7 @@ function defineYLogX(module: ModuleWriter, c: Context): FunctionReference {
       infinity(f, destination, i32.xor(ySign, EXT.sign), FSW.ZE);
     });
     f.if(signOf(xSE), invalid);
-    const denormals = (): Value => denormalCheck(f, i32.or(isDenormalNumber(x), isDenormalNumber(y)), fcw);
+    const denormals = (): Value => denormalCheck(f, i32.or(isDenormal(x), isDenormal(y)), fcw);
     f.if(isInfinity(x), () => {
       f.if(isZero(y), invalid);
       infinity(f, destination, ySign, denormals());
@@ -270,7 +266,7 @@ function defineYLogXPlusOne(module: ModuleWriter, c: Context): FunctionReference
     const settled = f.let(invoke(c.operands.notANumber, destination, ySE, ySig, xSE, xSig, fcw));
     f.if(settled, () => f.return(settled));
     const invalid = (): void => f.return(invoke(c.operands.invalid, destination, fcw));
-    const denormals = (): Value => denormalCheck(f, i32.or(isDenormalNumber(x), isDenormalNumber(y)), fcw);
+    const denormals = (): Value => denormalCheck(f, i32.or(isDenormal(x), isDenormal(y)), fcw);
     f.if(isInfinity(x), () => {
       f.if(i32.or(signOf(xSE), isZero(y)), invalid);
       infinity(f, destination, signOf(ySE), denormals());

@@ -16,7 +16,7 @@ import {
   QUIET_BIT,
   WAS_DENORMAL,
 } from "./constants.ts";
-import { define, type Extended, exponentOf, storeExtended, variable } from "./emit.ts";
+import { define, type Extended, exponentOf, invoke, storeExtended, variable } from "./emit.ts";
 
 export interface Operands {
   /** (destination, fcw) → flags: the invalid-operation response, real indefinite if masked. Always `settled`. */
@@ -53,9 +53,10 @@ export function isZero({ signExponent, significand }: Extended): Value {
   return i32.and(i32.eqz(exponentOf(signExponent)), i64.eqz(significand));
 }
 
-/** Denormals, pseudo-denormals, and what came from a denormal in memory. Zero must have been excluded. */
-export function isDenormal({ signExponent }: Extended): Value {
-  return i32.or(i32.eqz(exponentOf(signExponent)), i32.ne(i32.and(signExponent, WAS_DENORMAL), 0));
+/** Denormals, pseudo-denormals, and what came from a denormal in memory. */
+export function isDenormal({ signExponent, significand }: Extended): Value {
+  const tiny = i32.and(i32.eqz(exponentOf(signExponent)), i64.ne(significand, 0n));
+  return i32.or(tiny, i32.ne(i32.and(signExponent, WAS_DENORMAL), 0));
 }
 
 /** Return from the helper with DE if `condition` holds and DE is unmasked; otherwise the flags to carry on. */
@@ -76,16 +77,12 @@ function defineInvalid(module: ModuleWriter): FunctionReference {
   });
 }
 
-function defineNotANumber(module: ModuleWriter): FunctionReference {
+function defineNotANumber(module: ModuleWriter, invalid: FunctionReference): FunctionReference {
   const params = ["i32", "i32", "i64", "i32", "i64", "i32"] as const;
   return define(module, params, "i32", (f, destination, aSE, aSig, bSE, bSig, fcw) => {
     const a: Extended = { signExponent: aSE, significand: aSig };
     const b: Extended = { signExponent: bSE, significand: bSig };
-    f.if(i32.or(isUnsupported(a), isUnsupported(b)), () => {
-      f.if(i32.eqz(i32.and(fcw, FCW.IM)), () => f.return(FSW.IE | OUTCOME.suppressed | OUTCOME.settled));
-      storeExtended(f, destination, INDEFINITE.signExponent, INDEFINITE.significand);
-      f.return(FSW.IE | OUTCOME.settled);
-    });
+    f.if(i32.or(isUnsupported(a), isUnsupported(b)), () => f.return(invoke(invalid, destination, fcw)));
     const aNaN = f.let(isNaNValue(a));
     const bNaN = f.let(isNaNValue(b));
     f.if(i32.eqz(i32.or(aNaN, bNaN)), () => f.return(0));
@@ -125,7 +122,8 @@ function defineNotANumber(module: ModuleWriter): FunctionReference {
 
 /** Define the operand checks in `module`. */
 export function defineOperands(module: ModuleWriter): Operands {
-  return { invalid: defineInvalid(module), notANumber: defineNotANumber(module) };
+  const invalid = defineInvalid(module);
+  return { invalid, notANumber: defineNotANumber(module, invalid) };
 }
 
 interface BinaryFormat {
@@ -194,4 +192,23 @@ export function widenInteger(f: FunctionWriter, value: Value): Extended {
     ),
   );
   return { signExponent, significand: f.let(i64.shl(magnitude, zeros)) };
+}
+
+/** Memory formats that widen to a number. */
+export type NumberFormat = "r32" | "r64" | "i16" | "i32" | "i64";
+
+/** An operand as it was read from memory, 64-bit formats in an i64, shorter ones in an i32. */
+export function widenOperand(f: FunctionWriter, source: NumberFormat, bits: Value): Extended {
+  switch (source) {
+    case "r32":
+      return widenSingle(f, bits);
+    case "r64":
+      return widenDouble(f, bits);
+    case "i16":
+      return widenInteger(f, f.let(i64.extendS(i32.extend16s(bits))));
+    case "i32":
+      return widenInteger(f, f.let(i64.extendS(bits)));
+    default:
+      return widenInteger(f, bits);
+  }
 }

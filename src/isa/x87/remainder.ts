@@ -56,8 +56,7 @@ function defineRemainder(
     const settled = f.let(invoke(operands.notANumber, destination, aSE, aSig, bSE, bSig, fcw));
     f.if(settled, () => f.return(settled));
     f.if(i32.or(isInfinity(a), isZero(b)), () => f.return(invoke(operands.invalid, destination, fcw)));
-    const denormal = (x: Extended): Value => i32.and(isDenormal(x), i32.eqz(isZero(x)));
-    const flags = f.let(denormalCheck(f, i32.or(denormal(a), denormal(b)), fcw));
+    const flags = f.let(denormalCheck(f, i32.or(isDenormal(a), isDenormal(b)), fcw));
     f.if(isZero(a), () => {
       storeExtended(f, destination, aSE, aSig);
       f.return(flags);
@@ -125,11 +124,10 @@ function defineScale(module: ModuleWriter, operands: Operands, rounding: Roundin
     const b: Extended = { signExponent: bSE, significand: bSig };
     const settled = f.let(invoke(operands.notANumber, destination, aSE, aSig, bSE, bSig, fcw));
     f.if(settled, () => f.return(settled));
-    const denormal = (x: Extended): Value => i32.and(isDenormal(x), i32.eqz(isZero(x)));
     f.if(isInfinity(b), () => {
       const impossible = i32.select(signOf(bSE), isInfinity(a), isZero(a));
       f.if(impossible, () => f.return(invoke(operands.invalid, destination, fcw)));
-      const flags = f.let(denormalCheck(f, denormal(a), fcw));
+      const flags = f.let(denormalCheck(f, isDenormal(a), fcw));
       f.if(
         signOf(bSE),
         () => storeExtended(f, destination, signOf(aSE), 0n),
@@ -137,7 +135,7 @@ function defineScale(module: ModuleWriter, operands: Operands, rounding: Roundin
       );
       f.return(flags);
     });
-    const flags = f.let(denormalCheck(f, i32.or(denormal(a), denormal(b)), fcw));
+    const flags = f.let(denormalCheck(f, i32.or(isDenormal(a), isDenormal(b)), fcw));
     f.if(i32.or(isInfinity(a), isZero(a)), () => {
       storeExtended(f, destination, aSE, aSig);
       f.return(flags);

@@ -1,7 +1,7 @@
 /** What one row of the x87 instruction table says, and what its generated function may use. */
 import type { Value } from "../../wasm/expression.ts";
 import type { FunctionWriter } from "../../wasm/function.ts";
-import type { ValueType } from "../../wasm/module.ts";
+import type { FunctionReference, ValueType } from "../../wasm/module.ts";
 import type { Arithmetic } from "./arithmetic.ts";
 import type { Comparison } from "./compare.ts";
 import type { Decimal } from "./decimal.ts";
@@ -75,3 +75,9 @@ export function parametersOf(row: X87Row): readonly ValueType[] {
       return ["i32", "i32"];
   }
 }
+
+/** Chooses a helper of the kernel. */
+export type Pick = (kernel: Kernel) => FunctionReference;
+
+/** Where an instruction's second operand comes from. */
+export type Source = "sti" | "r32" | "r64" | "i16" | "i32";

@@ -1,25 +1,12 @@
 /** The x87 instruction table: one row per instruction of D8–DF and 9B, undocumented aliases included (SDM 2 table A-7 ff.). */
 import { i32 } from "../../wasm/expression.ts";
-import { FIELD, GPR } from "../state.ts";
-import { CLASS_EMPTY } from "./compare.ts";
-import { CLEARED_BY_FNCLEX, EXT, FCW_FIXED, FCW_INITIAL, FCW_WRITABLE, FSW, STATUS } from "./constants.ts";
-import { invoke } from "./emit.ts";
+import { CLEARED_BY_FNCLEX, EXT, FSW } from "./constants.ts";
 import type { Kernel, MemoryOperand, Semantics, X87Row } from "./row.ts";
-import {
-  ALL_CODES,
-  begin,
-  isFull,
-  loadControl,
-  loadStatus,
-  markEmpty,
-  mergeFlags,
-  moveTop,
-  readRegister,
-  relativeOffset,
-  storeStatus,
-  topOffset,
-} from "./stack.ts";
-import * as t from "./templates.ts";
+import * as compare from "./semantics-compare.ts";
+import * as compute from "./semantics-compute.ts";
+import * as control from "./semantics-control.ts";
+import * as move from "./semantics-move.ts";
+import { loadControl, loadStatus, moveTop } from "./stack.ts";
 
 type Extra = Partial<Pick<X87Row, "waits" | "feature" | "commit" | "access">>;
 
@@ -94,36 +81,26 @@ const MEMORY_ARITHMETIC = [
 const ARITHMETIC: readonly X87Row[] = [
   ...MEMORY_ARITHMETIC.flatMap(({ opcode, source, prefix }) => [
     ...OPERATIONS.map(({ reg, name, pick, reversed }) =>
-      memoryRow(opcode, reg, prefix + name, source, t.arithmetic(pick, { source, reversed })),
+      memoryRow(opcode, reg, prefix + name, source, compute.arithmetic(pick, { source, reversed })),
     ),
-    memoryRow(opcode, 2, `${prefix}COM`, source, t.compare({ source, quiet: false, pops: 0 })),
-    memoryRow(opcode, 3, `${prefix}COMP`, source, t.compare({ source, quiet: false, pops: 1 })),
+    memoryRow(opcode, 2, `${prefix}COM`, source, compare.compare({ source, quiet: false, pops: 0 })),
+    memoryRow(opcode, 3, `${prefix}COMP`, source, compare.compare({ source, quiet: false, pops: 1 })),
   ]),
   ...OPERATIONS.map(({ reg, name, pick, reversed }) =>
-    registerRow(0xd8, reg, `F${name}`, "st,st(i)", t.arithmetic(pick, { source: "sti", reversed })),
+    registerRow(0xd8, reg, `F${name}`, "st,st(i)", compute.arithmetic(pick, { source: "sti", reversed })),
   ),
   // DC and DE swap the meaning of /4 with /5 and of /6 with /7: the destination is the other register.
   ...OPERATIONS.flatMap(({ reg, name, pick, reversed }) => {
     const swapped = reg < 4 ? reg : reg ^ 1;
     const form = { source: "sti", reversed, destination: "sti" } as const;
     return [
-      registerRow(0xdc, swapped, `F${name}`, "st(i),st", t.arithmetic(pick, form)),
-      registerRow(0xde, swapped, `F${name}P`, "st(i),st", t.arithmetic(pick, { ...form, pops: true })),
+      registerRow(0xdc, swapped, `F${name}`, "st(i),st", compute.arithmetic(pick, form)),
+      registerRow(0xde, swapped, `F${name}P`, "st(i),st", compute.arithmetic(pick, { ...form, pops: true })),
     ];
   }),
 ];
 
-const order = (quiet: boolean, pops: 0 | 1 | 2): Semantics => t.compare({ source: "sti", quiet, pops });
-
-const examine: Semantics = (kernel, f, s) => {
-  const fsw = begin(f, s, true);
-  const top = topOffset(f, fsw);
-  const a = readRegister(f, s, top);
-  const full = f.let(invoke(kernel.comparison.examine, a.signExponent, a.significand));
-  const codes = i32.select(isFull(s, top), full, i32.or(i32.and(full, FSW.C1), CLASS_EMPTY));
-  storeStatus(f, s, i32.or(i32.and(fsw, ~ALL_CODES), codes));
-  f.result(STATUS.done);
-};
+const order = (quiet: boolean, pops: 0 | 1 | 2): Semantics => compare.compare({ source: "sti", quiet, pops });
 
 const COMPARISONS: readonly X87Row[] = [
   registerRow(0xd8, 2, "FCOM", "st(i)", order(false, 0)),
@@ -131,74 +108,74 @@ const COMPARISONS: readonly X87Row[] = [
   registerRow(0xdc, 2, "FCOM2", "st(i)", order(false, 0)),
   registerRow(0xdc, 3, "FCOMP3", "st(i)", order(false, 1)),
   registerRow(0xde, 2, "FCOMP5", "st(i)", order(false, 1)),
-  fixedRow(0xde, 0xd9, "FCOMPP", t.compare({ source: "sti", quiet: false, pops: 2, index: 1 })),
-  fixedRow(0xda, 0xe9, "FUCOMPP", t.compare({ source: "sti", quiet: true, pops: 2, index: 1 })),
+  fixedRow(0xde, 0xd9, "FCOMPP", compare.compare({ source: "sti", quiet: false, pops: 2, index: 1 })),
+  fixedRow(0xda, 0xe9, "FUCOMPP", compare.compare({ source: "sti", quiet: true, pops: 2, index: 1 })),
   registerRow(0xdd, 4, "FUCOM", "st(i)", order(true, 0)),
   registerRow(0xdd, 5, "FUCOMP", "st(i)", order(true, 1)),
-  registerRow(0xdb, 5, "FUCOMI", "st,st(i)", t.compareFlags({ quiet: true, pops: false }), { feature: "cmov" }),
-  registerRow(0xdb, 6, "FCOMI", "st,st(i)", t.compareFlags({ quiet: false, pops: false }), { feature: "cmov" }),
-  registerRow(0xdf, 5, "FUCOMIP", "st,st(i)", t.compareFlags({ quiet: true, pops: true }), { feature: "cmov" }),
-  registerRow(0xdf, 6, "FCOMIP", "st,st(i)", t.compareFlags({ quiet: false, pops: true }), { feature: "cmov" }),
-  fixedRow(0xd9, 0xe4, "FTST", t.compare({ source: "zero", quiet: false, pops: 0 })),
-  fixedRow(0xd9, 0xe5, "FXAM", examine),
+  registerRow(0xdb, 5, "FUCOMI", "st,st(i)", compare.compareFlags({ quiet: true, pops: false }), { feature: "cmov" }),
+  registerRow(0xdb, 6, "FCOMI", "st,st(i)", compare.compareFlags({ quiet: false, pops: false }), { feature: "cmov" }),
+  registerRow(0xdf, 5, "FUCOMIP", "st,st(i)", compare.compareFlags({ quiet: true, pops: true }), { feature: "cmov" }),
+  registerRow(0xdf, 6, "FCOMIP", "st,st(i)", compare.compareFlags({ quiet: false, pops: true }), { feature: "cmov" }),
+  fixedRow(0xd9, 0xe4, "FTST", compare.compare({ source: "zero", quiet: false, pops: 0 })),
+  fixedRow(0xd9, 0xe5, "FXAM", compare.examine),
 ];
 
-const single: Semantics = t.storeNumber((k) => k.rounding.toSingle, { low: 0xffc0_0000n });
-const double: Semantics = t.storeNumber((k) => k.rounding.toDouble, { low: 0xfff8_0000_0000_0000n });
-const decimal: Semantics = t.storeNumber((k) => k.decimal.toDecimal, { low: 0xc000_0000_0000_0000n, high: 0xffff });
+const single: Semantics = move.storeNumber((k) => k.rounding.toSingle, { low: 0xffc0_0000n });
+const double: Semantics = move.storeNumber((k) => k.rounding.toDouble, { low: 0xfff8_0000_0000_0000n });
+const decimal: Semantics = move.storeNumber((k) => k.decimal.toDecimal, { low: 0xc000_0000_0000_0000n, high: 0xffff });
 const KEEP = { access: "write", commit: "keep" } as const;
 const POP = { access: "write", commit: "pop" } as const;
 const TRUNCATING = { ...POP, feature: "sse3" } as const;
 
 const MOVES: readonly X87Row[] = [
-  memoryRow(0xd9, 0, "FLD", "r32", t.loadNumber("r32")),
-  memoryRow(0xdd, 0, "FLD", "r64", t.loadNumber("r64")),
-  memoryRow(0xdb, 5, "FLD", "r80", t.loadExtendedReal),
-  memoryRow(0xdf, 0, "FILD", "i16", t.loadNumber("i16")),
-  memoryRow(0xdb, 0, "FILD", "i32", t.loadNumber("i32")),
-  memoryRow(0xdf, 5, "FILD", "i64", t.loadNumber("i64")),
-  memoryRow(0xdf, 4, "FBLD", "bcd", t.loadDecimal),
+  memoryRow(0xd9, 0, "FLD", "r32", move.loadNumber("r32")),
+  memoryRow(0xdd, 0, "FLD", "r64", move.loadNumber("r64")),
+  memoryRow(0xdb, 5, "FLD", "r80", move.loadExtendedReal),
+  memoryRow(0xdf, 0, "FILD", "i16", move.loadNumber("i16")),
+  memoryRow(0xdb, 0, "FILD", "i32", move.loadNumber("i32")),
+  memoryRow(0xdf, 5, "FILD", "i64", move.loadNumber("i64")),
+  memoryRow(0xdf, 4, "FBLD", "bcd", move.loadDecimal),
   memoryRow(0xd9, 2, "FST", "r32", single, KEEP),
   memoryRow(0xd9, 3, "FSTP", "r32", single, POP),
   memoryRow(0xdd, 2, "FST", "r64", double, KEEP),
   memoryRow(0xdd, 3, "FSTP", "r64", double, POP),
-  memoryRow(0xdb, 7, "FSTP", "r80", t.storeExtendedReal, POP),
-  memoryRow(0xdf, 2, "FIST", "i16", t.storeInteger(16, false), KEEP),
-  memoryRow(0xdf, 3, "FISTP", "i16", t.storeInteger(16, false), POP),
-  memoryRow(0xdb, 2, "FIST", "i32", t.storeInteger(32, false), KEEP),
-  memoryRow(0xdb, 3, "FISTP", "i32", t.storeInteger(32, false), POP),
-  memoryRow(0xdf, 7, "FISTP", "i64", t.storeInteger(64, false), POP),
-  memoryRow(0xdf, 1, "FISTTP", "i16", t.storeInteger(16, true), TRUNCATING),
-  memoryRow(0xdb, 1, "FISTTP", "i32", t.storeInteger(32, true), TRUNCATING),
-  memoryRow(0xdd, 1, "FISTTP", "i64", t.storeInteger(64, true), TRUNCATING),
+  memoryRow(0xdb, 7, "FSTP", "r80", move.storeExtendedReal, POP),
+  memoryRow(0xdf, 2, "FIST", "i16", move.storeInteger(16, false), KEEP),
+  memoryRow(0xdf, 3, "FISTP", "i16", move.storeInteger(16, false), POP),
+  memoryRow(0xdb, 2, "FIST", "i32", move.storeInteger(32, false), KEEP),
+  memoryRow(0xdb, 3, "FISTP", "i32", move.storeInteger(32, false), POP),
+  memoryRow(0xdf, 7, "FISTP", "i64", move.storeInteger(64, false), POP),
+  memoryRow(0xdf, 1, "FISTTP", "i16", move.storeInteger(16, true), TRUNCATING),
+  memoryRow(0xdb, 1, "FISTTP", "i32", move.storeInteger(32, true), TRUNCATING),
+  memoryRow(0xdd, 1, "FISTTP", "i64", move.storeInteger(64, true), TRUNCATING),
   memoryRow(0xdf, 6, "FBSTP", "bcd", decimal, POP),
-  registerRow(0xd9, 0, "FLD", "st(i)", t.loadRegister),
-  registerRow(0xd9, 1, "FXCH", "st(i)", t.exchange),
-  registerRow(0xdd, 1, "FXCH4", "st(i)", t.exchange),
-  registerRow(0xdf, 1, "FXCH7", "st(i)", t.exchange),
-  registerRow(0xdd, 2, "FST", "st(i)", t.storeRegister(false)),
-  registerRow(0xdd, 3, "FSTP", "st(i)", t.storeRegister(true)),
-  registerRow(0xd9, 3, "FSTP1", "st(i)", t.storeRegisterUnchecked),
-  registerRow(0xdf, 2, "FSTP8", "st(i)", t.storeRegister(true)),
-  registerRow(0xdf, 3, "FSTP9", "st(i)", t.storeRegister(true)),
+  registerRow(0xd9, 0, "FLD", "st(i)", move.loadRegister),
+  registerRow(0xd9, 1, "FXCH", "st(i)", move.exchange),
+  registerRow(0xdd, 1, "FXCH4", "st(i)", move.exchange),
+  registerRow(0xdf, 1, "FXCH7", "st(i)", move.exchange),
+  registerRow(0xdd, 2, "FST", "st(i)", move.storeRegister(false)),
+  registerRow(0xdd, 3, "FSTP", "st(i)", move.storeRegister(true)),
+  registerRow(0xd9, 3, "FSTP1", "st(i)", move.storeRegisterUnchecked),
+  registerRow(0xdf, 2, "FSTP8", "st(i)", move.storeRegister(true)),
+  registerRow(0xdf, 3, "FSTP9", "st(i)", move.storeRegister(true)),
   ...(["b", "e", "be", "u"] as const).flatMap((condition, reg) => {
     const name = condition.toUpperCase();
     return [
-      registerRow(0xda, reg, `FCMOV${name}`, "st,st(i)", t.conditionalMove(condition, false), { feature: "cmov" }),
-      registerRow(0xdb, reg, `FCMOVN${name}`, "st,st(i)", t.conditionalMove(condition, true), { feature: "cmov" }),
+      registerRow(0xda, reg, `FCMOV${name}`, "st,st(i)", move.conditionalMove(condition, false), { feature: "cmov" }),
+      registerRow(0xdb, reg, `FCMOVN${name}`, "st,st(i)", move.conditionalMove(condition, true), { feature: "cmov" }),
     ];
   }),
 ];
 
 /** Constants cut off at 64 bits, and what rounding to nearest and up add (their 66-bit forms are all inexact). */
 const CONSTANTS: readonly X87Row[] = [
-  fixedRow(0xd9, 0xe8, "FLD1", t.loadConstant(0x3fff, 0x8000_0000_0000_0000n, { nearest: 0n, up: 0n })),
-  fixedRow(0xd9, 0xe9, "FLDL2T", t.loadConstant(0x4000, 0xd49a_784b_cd1b_8afen, { nearest: 0n, up: 1n })),
-  fixedRow(0xd9, 0xea, "FLDL2E", t.loadConstant(0x3fff, 0xb8aa_3b29_5c17_f0bbn, { nearest: 1n, up: 1n })),
-  fixedRow(0xd9, 0xeb, "FLDPI", t.loadConstant(0x4000, 0xc90f_daa2_2168_c234n, { nearest: 1n, up: 1n })),
-  fixedRow(0xd9, 0xec, "FLDLG2", t.loadConstant(0x3ffd, 0x9a20_9a84_fbcf_f798n, { nearest: 1n, up: 1n })),
-  fixedRow(0xd9, 0xed, "FLDLN2", t.loadConstant(0x3ffe, 0xb172_17f7_d1cf_79abn, { nearest: 1n, up: 1n })),
-  fixedRow(0xd9, 0xee, "FLDZ", t.loadConstant(0, 0n, { nearest: 0n, up: 0n })),
+  fixedRow(0xd9, 0xe8, "FLD1", move.loadConstant(0x3fff, 0x8000_0000_0000_0000n, { nearest: 0n, up: 0n })),
+  fixedRow(0xd9, 0xe9, "FLDL2T", move.loadConstant(0x4000, 0xd49a_784b_cd1b_8afen, { nearest: 0n, up: 1n })),
+  fixedRow(0xd9, 0xea, "FLDL2E", move.loadConstant(0x3fff, 0xb8aa_3b29_5c17_f0bbn, { nearest: 1n, up: 1n })),
+  fixedRow(0xd9, 0xeb, "FLDPI", move.loadConstant(0x4000, 0xc90f_daa2_2168_c234n, { nearest: 1n, up: 1n })),
+  fixedRow(0xd9, 0xec, "FLDLG2", move.loadConstant(0x3ffd, 0x9a20_9a84_fbcf_f798n, { nearest: 1n, up: 1n })),
+  fixedRow(0xd9, 0xed, "FLDLN2", move.loadConstant(0x3ffe, 0xb172_17f7_d1cf_79abn, { nearest: 1n, up: 1n })),
+  fixedRow(0xd9, 0xee, "FLDZ", move.loadConstant(0, 0n, { nearest: 0n, up: 0n })),
 ];
 
 const C1_C2 = FSW.C1 | FSW.C2;
@@ -207,32 +184,32 @@ const FUNCTIONS: readonly X87Row[] = [
     0xd9,
     0xe0,
     "FCHS",
-    t.changeSign((se) => i32.xor(se, EXT.sign)),
+    compute.changeSign((se) => i32.xor(se, EXT.sign)),
   ),
   fixedRow(
     0xd9,
     0xe1,
     "FABS",
-    t.changeSign((se) => i32.and(se, EXT.exponent)),
+    compute.changeSign((se) => i32.and(se, EXT.exponent)),
   ),
-  fixedRow(0xd9, 0xf0, "F2XM1", t.unary(t.withScratch((k) => k.transcendental.powerMinusOne))),
-  fixedRow(0xd9, 0xf1, "FYL2X", t.binaryPop(t.withScratch((k) => k.transcendental.yLogX))),
+  fixedRow(0xd9, 0xf0, "F2XM1", compute.unary(compute.withScratch((k) => k.transcendental.powerMinusOne))),
+  fixedRow(0xd9, 0xf1, "FYL2X", compute.binaryPop(compute.withScratch((k) => k.transcendental.yLogX))),
   fixedRow(
     0xd9,
     0xf2,
     "FPTAN",
-    t.pushing(
-      t.withScratch((k) => k.transcendental.tangent),
+    compute.pushing(
+      compute.withScratch((k) => k.transcendental.tangent),
       C1_C2,
     ),
   ),
-  fixedRow(0xd9, 0xf3, "FPATAN", t.binaryPop(t.withScratch((k) => k.transcendental.arctangent))),
+  fixedRow(0xd9, 0xf3, "FPATAN", compute.binaryPop(compute.withScratch((k) => k.transcendental.arctangent))),
   fixedRow(
     0xd9,
     0xf4,
     "FXTRACT",
-    t.pushing(
-      t.plain((k) => k.exponents.extract),
+    compute.pushing(
+      compute.plain((k) => k.exponents.extract),
       FSW.C1,
     ),
   ),
@@ -240,38 +217,38 @@ const FUNCTIONS: readonly X87Row[] = [
     0xd9,
     0xf5,
     "FPREM1",
-    t.binaryKeep((k) => k.exponents.remainderNearest, true),
+    compute.binaryKeep((k) => k.exponents.remainderNearest, true),
   ),
   fixedRow(
     0xd9,
     0xf8,
     "FPREM",
-    t.binaryKeep((k) => k.exponents.remainder, true),
+    compute.binaryKeep((k) => k.exponents.remainder, true),
   ),
-  fixedRow(0xd9, 0xf9, "FYL2XP1", t.binaryPop(t.withScratch((k) => k.transcendental.yLogXPlusOne))),
-  fixedRow(0xd9, 0xfa, "FSQRT", t.unary(t.plain((k) => k.arithmetic.squareRoot))),
+  fixedRow(0xd9, 0xf9, "FYL2XP1", compute.binaryPop(compute.withScratch((k) => k.transcendental.yLogXPlusOne))),
+  fixedRow(0xd9, 0xfa, "FSQRT", compute.unary(compute.plain((k) => k.arithmetic.squareRoot))),
   fixedRow(
     0xd9,
     0xfb,
     "FSINCOS",
-    t.pushing(
-      t.withScratch((k) => k.transcendental.sineCosine),
+    compute.pushing(
+      compute.withScratch((k) => k.transcendental.sineCosine),
       C1_C2,
     ),
   ),
-  fixedRow(0xd9, 0xfc, "FRNDINT", t.unary(t.plain((k) => k.exponents.integral))),
+  fixedRow(0xd9, 0xfc, "FRNDINT", compute.unary(compute.plain((k) => k.exponents.integral))),
   fixedRow(
     0xd9,
     0xfd,
     "FSCALE",
-    t.binaryKeep((k) => k.exponents.scale, false),
+    compute.binaryKeep((k) => k.exponents.scale, false),
   ),
   fixedRow(
     0xd9,
     0xfe,
     "FSIN",
-    t.unary(
-      t.withScratch((k) => k.transcendental.sine),
+    compute.unary(
+      compute.withScratch((k) => k.transcendental.sine),
       C1_C2,
     ),
   ),
@@ -279,89 +256,52 @@ const FUNCTIONS: readonly X87Row[] = [
     0xd9,
     0xff,
     "FCOS",
-    t.unary(
-      t.withScratch((k) => k.transcendental.cosine),
+    compute.unary(
+      compute.withScratch((k) => k.transcendental.cosine),
       C1_C2,
     ),
   ),
 ];
-
-const free: Semantics = (_kernel, f, s, sti) => {
-  const fsw = begin(f, s, true);
-  markEmpty(f, s, relativeOffset(f, topOffset(f, fsw), sti));
-  storeStatus(f, s, i32.and(fsw, ~FSW.C1));
-  f.result(STATUS.done);
-};
-
-/** FFREE, then pop without a stack check. */
-const freePop: Semantics = (_kernel, f, s, sti) => {
-  const fsw = begin(f, s, true);
-  const top = topOffset(f, fsw);
-  markEmpty(f, s, relativeOffset(f, top, sti));
-  markEmpty(f, s, top);
-  storeStatus(f, s, i32.and(moveTop(fsw, 1), ~FSW.C1));
-  f.result(STATUS.done);
-};
-
-/** The exception summary follows the masks: a newly unmasked exception becomes pending (SDM 1 8.1.3.3). */
-const loadControlWord: Semantics = (_kernel, f, s, word) => {
-  const fsw = begin(f, s, true);
-  const fcw = f.let(i32.or(i32.and(word, FCW_WRITABLE), FCW_FIXED));
-  f.store32(s, fcw, FIELD.fcw.offset);
-  storeStatus(f, s, mergeFlags(i32.and(fsw, ~(FSW.ES | FSW.B)), fsw, fcw, 0));
-  f.result(STATUS.done);
-};
-
-const initialize: Semantics = (_kernel, f, s) => {
-  f.store32(s, FCW_INITIAL, FIELD.fcw.offset);
-  for (const field of ["fsw", "ftw", "fop", "fip", "fcs", "fdp", "fds"] as const) f.store32(s, 0, FIELD[field].offset);
-  f.result(STATUS.done);
-};
-
-const statusToAx: Semantics = (_kernel, f, s) => {
-  f.store16(s, loadStatus(s), GPR.eax);
-  f.result(STATUS.done);
-};
 
 const UNCHECKED = { waits: false } as const;
 const WORD = { access: "write", commit: "none", waits: false } as const;
 
 const CONTROL: readonly X87Row[] = [
   memoryRow(0xd9, 4, "FLDENV", "env", undefined),
-  memoryRow(0xd9, 5, "FLDCW", "i16", loadControlWord),
+  memoryRow(0xd9, 5, "FLDCW", "i16", control.loadControlWord),
   memoryRow(0xd9, 6, "FNSTENV", "env", undefined, { access: "write", waits: false }),
-  memoryRow(0xd9, 7, "FNSTCW", "i16", t.storeWord(loadControl), WORD),
+  memoryRow(0xd9, 7, "FNSTCW", "i16", control.storeWord(loadControl), WORD),
   memoryRow(0xdd, 4, "FRSTOR", "state", undefined),
   memoryRow(0xdd, 6, "FNSAVE", "state", undefined, { access: "write", waits: false }),
-  memoryRow(0xdd, 7, "FNSTSW", "i16", t.storeWord(loadStatus), WORD),
-  fixedRow(0xdf, 0xe0, "FNSTSW", statusToAx, { ...UNCHECKED, operands: "ax" }),
-  fixedRow(0xd9, 0xd0, "FNOP", t.nothing(true)),
+  memoryRow(0xdd, 7, "FNSTSW", "i16", control.storeWord(loadStatus), WORD),
+  fixedRow(0xdf, 0xe0, "FNSTSW", control.statusToAx, { ...UNCHECKED, operands: "ax" }),
+  fixedRow(0xd9, 0xd0, "FNOP", control.nothing(true)),
   fixedRow(
     0xd9,
     0xf6,
     "FDECSTP",
-    t.status(true, (fsw) => i32.and(moveTop(fsw, -1), ~FSW.C1)),
+    control.status(true, (fsw) => i32.and(moveTop(fsw, -1), ~FSW.C1)),
   ),
   fixedRow(
     0xd9,
     0xf7,
     "FINCSTP",
-    t.status(true, (fsw) => i32.and(moveTop(fsw, 1), ~FSW.C1)),
+    control.status(true, (fsw) => i32.and(moveTop(fsw, 1), ~FSW.C1)),
   ),
-  fixedRow(0xdb, 0xe0, "FNENI", t.nothing(false), UNCHECKED),
-  fixedRow(0xdb, 0xe1, "FNDISI", t.nothing(false), UNCHECKED),
+  fixedRow(0xdb, 0xe0, "FNENI", control.nothing(false), UNCHECKED),
+  fixedRow(0xdb, 0xe1, "FNDISI", control.nothing(false), UNCHECKED),
   fixedRow(
     0xdb,
     0xe2,
     "FNCLEX",
-    t.status(false, (fsw) => i32.and(fsw, ~CLEARED_BY_FNCLEX)),
+    control.status(false, (fsw) => i32.and(fsw, ~CLEARED_BY_FNCLEX)),
     UNCHECKED,
   ),
-  fixedRow(0xdb, 0xe3, "FNINIT", initialize, UNCHECKED),
-  fixedRow(0xdb, 0xe4, "FNSETPM", t.nothing(false), UNCHECKED),
-  registerRow(0xdd, 0, "FFREE", "st(i)", free),
-  registerRow(0xdf, 0, "FFREEP", "st(i)", freePop),
-  { mnemonic: "FWAIT", opcode: 0x9b, reg: 0, mod: "none", operands: "", waits: true, semantics: t.nothing(true) },
+  fixedRow(0xdb, 0xe3, "FNINIT", control.initialize, UNCHECKED),
+  fixedRow(0xdb, 0xe4, "FNSETPM", control.nothing(false), UNCHECKED),
+  registerRow(0xdd, 0, "FFREE", "st(i)", control.free),
+  registerRow(0xdf, 0, "FFREEP", "st(i)", control.freePop),
+  { mnemonic: "FWAIT", opcode: 0x9b, reg: 0, mod: "none", operands: "", waits: true, semantics: control.nothing(true) },
 ];
 
 /** Every x87 instruction. */

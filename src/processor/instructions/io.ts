@@ -81,7 +81,8 @@ function fast(cpu: Cpu, linear: number, write: boolean): number {
 /** Elements from `offset` on, in direction `step`, that stay in the page of `linear` and do not wrap the offset. */
 function roomInPage(linear: number, offset: number, step: number, bytes: number, short: boolean): number {
   const inPage = linear & (PAGE - 1);
-  const page = step > 0 ? Math.floor((PAGE - inPage) / bytes) : Math.floor((inPage + bytes - 1) / bytes);
+  if (inPage + bytes > PAGE) return 0;
+  const page = step > 0 ? Math.floor((PAGE - inPage) / bytes) : Math.floor(inPage / bytes) + 1;
   const wrap = short ? 0x10000 : 0x1_0000_0000;
   const o = short ? offset & 0xffff : offset >>> 0;
   const segment = step > 0 ? Math.floor((wrap - o) / bytes) : Math.floor(o / bytes) + 1;
@@ -97,7 +98,8 @@ function repeatString(cpu: Cpu, pc: number, kind: number): number {
   const step = down ? -bytes : bytes;
   const mask = short ? 0xffff : -1;
   let left = short ? cpu.gpr16(1) : cpu.gpr(1) >>> 0;
-  let budget = MAX_ELEMENTS;
+  // With TF set there is a trap after each element.
+  let budget = cpu.get("eflags") & EFLAGS.TF ? 1 : MAX_ELEMENTS;
   const usesSource = kind === STRING_KIND.MOVS || kind === STRING_KIND.LODS || kind === STRING_KIND.CMPS;
   const usesTarget = kind !== STRING_KIND.LODS;
   const compares = kind === STRING_KIND.SCAS || kind === STRING_KIND.CMPS;

@@ -232,6 +232,7 @@ const xlat: Helper = (cpu, pc) => {
 
 const cmpxchg8b: Helper = (cpu, pc) => {
   const low = operandLinear(cpu, pc, 0, 8, true);
+  cpu.probeWrite(low, 8);
   const a = cpu.readForWrite(low, 4) | 0;
   const b = cpu.readForWrite((low + 4) | 0, 4) | 0;
   const equal = a === cpu.gpr(0) && b === cpu.gpr(2);

@@ -225,7 +225,7 @@ const storeTable: Helper = (cpu, pc, idt) => {
   const base = cpu.get(idt ? "idtrBase" : "gdtrBase");
   const limitAt = operandLinear(cpu, pc, 0, 2, true);
   const baseAt = operandLinear(cpu, pc, 2, 4, true);
-  cpu.readForWrite(baseAt, 4);
+  cpu.probeWrite(limitAt, 6);
   cpu.write(limitAt, 2, limit);
   // A 16-bit SGDT stores all 32 bits of the base on every processor since the 386.
   cpu.write(baseAt, 4, base);
@@ -263,6 +263,7 @@ export function applyCr0(cpu: Cpu, value: number): void {
   const next = (value & CR0_VALID) | CR0.ET;
   cpu.set("cr0", next);
   if ((old ^ next) & CR0_PAGING) cpu.flushAll();
+  if ((old ^ next) & CR0.PE) cpu.refreshBounds();
   cpu.updateMode();
 }
 

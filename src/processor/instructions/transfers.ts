@@ -337,6 +337,9 @@ function iretToV86(cpu: Cpu, eip: number, selector: number, flags: number): numb
 /** INT n, INT3, INTO and ICEBP. */
 function softwareInterrupt(cpu: Cpu, pc: number, vector: number, source: number): number {
   const next = cpu.nextEip(pc);
+  // What is pushed has RF clear, and no single-step trap follows.
+  cpu.set("eflags", cpu.get("eflags") & ~EFLAGS.RF);
+  cpu.trapSuppressed = true;
   if (cpu.virtual8086) {
     if (source === SOURCE.software) {
       if (softwareInterruptV86(cpu, vector, next)) return jump(cpu, cpu.get("eip"));

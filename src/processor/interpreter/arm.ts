@@ -6,7 +6,7 @@
 import type { Builder, Operand } from "../../isa/builder.ts";
 import { EFLAGS } from "../../isa/flags.ts";
 import { type Form, operandBits } from "../../isa/row.ts";
-import { FIELD, type FieldName, GPR, SEG } from "../../isa/state.ts";
+import { FIELD, type FieldName, GPR, SEG, segmentField } from "../../isa/state.ts";
 import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import { RECORD, SHAPE, VARIANT } from "./record.ts";
@@ -64,6 +64,7 @@ export class Arm implements Builder {
         return this.#immediate(bits, immediates++ === 0 ? RECORD.immediate : RECORD.displacement);
       }
       if (code === "1" || code === "3") return this.#constant(Number(code));
+      if (code === "CL") return this.register(1, 8);
       if (/^[MO]/.test(code) || (code[0] === "E" && memory)) return this.#memoryOperand(bits, access);
       return this.#slot(registers++ === 0 ? RECORD.ra : RECORD.rb, bits);
     });
@@ -355,9 +356,16 @@ export class Arm implements Builder {
     return this.bits === 16 ? i32.and(target, 0xffff) : target;
   }
 
+  checkTarget(eip: Value): void {
+    // 16-bit targets lie within any limit that lets such code run; flat segments have none.
+    if (this.#flatStack || this.bits === 16) return;
+    this.f.if(i32.gtU(eip, i32.load(this.#context.s, segmentField(SEG.CS, "limit"))), () => this.raise(13));
+  }
+
   branch(): void {
     const { start, pc } = this.#context;
     const target = this.let(i32.add(start, i32.load(pc, RECORD.immediate)));
+    this.checkTarget(target);
     if (this.bits === 16) this.#context.jumpLinked(i32.and(target, 0xffff), i32.shrU(target, 16));
     else this.#context.jumpLinked(target, 0);
   }

@@ -12,6 +12,7 @@ import { BLOCK_HASH, EXECUTE_TABLE, HASH_ENTRIES, HASH_STRIDE } from "../memory-
 import { Arm, type ArmContext } from "./arm.ts";
 import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, RECORD, RECORD_BYTES, RUN, STATUS, VARIANT } from "./record.ts";
 import { defineShared, type SharedFunctions } from "./shared.ts";
+import { defineX87Arms } from "./x87.ts";
 
 /** Handler numbers that are not arms. */
 export const HANDLER = { helper: 0, end: 1 } as const;
@@ -61,7 +62,7 @@ function armKey(rowNumber: number, { form, bits, variant }: ArmSpec): string {
   const kinds = form.operands.map((code) => {
     const size = operandBits(code, bits);
     if (/^[IJ]/.test(code)) return `i${size}`;
-    if (code === "1" || code === "3") return `k${code}`;
+    if (code === "1" || code === "3" || code === "CL") return `k${code}`;
     if (/^[MO]/.test(code) || (code[0] === "E" && memory)) return `m${size}`;
     return `r${size}`;
   });
@@ -121,10 +122,7 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): 
 }
 
 /** Generate the interpreter module. Imports: env.memory, env.slowRead, env.slowModify, env.slowWrite, env.helper. */
-export function generateInterpreter(
-  memoryPages: { initial: number; maximum: number; shared: boolean },
-  extend?: (module: ModuleWriter, shared: SharedFunctions) => Map<Form, FunctionReference>,
-): Interpreter {
+export function generateInterpreter(memoryPages: { initial: number; maximum: number; shared: boolean }): Interpreter {
   const module = new ModuleWriter();
   module.importMemory("env", "memory", memoryPages.initial, memoryPages.maximum, memoryPages.shared);
   const imports = {
@@ -162,7 +160,7 @@ export function generateInterpreter(
     handlers[at] = FIRST_ARM + (place.hot ? 0 : hot.length) + place.index;
   }
   for (const spec of cold) module.tableSlot(coldArm(module, shared, spec));
-  for (const [form, reference] of extend?.(module, shared) ?? []) {
+  for (const [form, reference] of defineX87Arms(module, shared)) {
     const handler = FIRST_ARM + hot.length + module.tableSlot(reference);
     for (const bits of [16, 32])
       for (const variant of Object.values(VARIANT)) handlers[armIndex(form.id, bits, variant)] = handler;
@@ -214,6 +212,8 @@ function writeLoop(
   f.loop((dispatch) => {
     f.set(readTable, load("readTable"));
     f.set(writeTable, load("writeTable"));
+    // Before anything of the next instruction, its fetch included.
+    f.if(i32.eqz(budget.get), () => leave(RUN.budget));
     f.block((enter) => {
       const cut = f.let(load("cutBlock"));
       f.if(cut, () => {
