@@ -154,18 +154,30 @@ export class Translator {
       const kept: number[] = [];
       let mask = 0;
       for (const block of list) {
-        const touched = this.#granules(block, page);
-        if (touched & hit) {
+        if (this.#covers(block, start, stop)) {
           this.#kill(block);
         } else {
           kept.push(block);
-          mask |= touched;
+          mask |= this.#granules(block, page);
         }
       }
+      // Data beside code in one granule is common in DOS programs: nothing was hit then.
+      if (kept.length === list.length) continue;
       i32[word] = mask;
       if (kept.length > 0) this.#pages.set(page, kept);
       else this.#pages.delete(page);
     }
+  }
+
+  /** Whether any byte of [start, stop) is code of `block`, in either of its pages. */
+  #covers(block: number, start: number, stop: number): boolean {
+    const { i32 } = this.#cpu;
+    const machine = i32[(block + BLOCK.machine) >> 2]!;
+    const end = machine + i32[(block + BLOCK.bytes) >> 2]!;
+    const pageEnd = (machine & -PAGE) + PAGE;
+    if (start < Math.min(end, pageEnd) && machine < stop) return true;
+    const crossing = i32[(block + BLOCK.crossing) >> 2]!;
+    return crossing !== 0 && start < crossing + end - pageEnd && crossing < stop;
   }
 
   /** Granules of `page` that `block` covers. */

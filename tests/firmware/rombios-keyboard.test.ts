@@ -166,17 +166,33 @@ test("reading an empty buffer waits in guest code; asking sets the zero flag", a
 });
 
 test("a guest that only polls is halted; one that works between polls is not", async () => {
-  const m = await ready();
+  let instructions = 0;
+  let generation = 0;
+  const activity = { instructions: () => instructions, displayGeneration: () => generation };
+  const m = await new Machine({ activity }).post();
   const poll = async (bx: number, gap: number) => {
-    m.clock.advance(gap);
+    instructions += gap;
     return (await m.call("int16", { ax: 0x0100, bx })).to;
   };
-  for (let i = 0; i < 500; i++) assert.equal(await poll(0, 2000), undefined);
-  assert.equal(await poll(0, 2000), "int16_idle");
-  assert.equal(await poll(0, 55_000_000), "int16_idle", "the halt itself is no work");
-  assert.equal(await poll(1, 2000), undefined);
-  for (let i = 0; i < 1500; i++) assert.equal(await poll(i, 2000), undefined, "registers change");
-  for (let i = 0; i < 1500; i++) assert.equal(await poll(0, 500_000), undefined, "time passes");
+  const polls = async (count: number, next: (i: number) => [bx: number, gap: number]) => {
+    const halts = [];
+    for (let i = 0; i < count; i++) halts.push(await poll(...next(i)));
+    return halts.filter((to) => to === "int16_idle").length;
+  };
+  assert.equal(await polls(300, () => [0, 190]), 0);
+  assert.equal((await polls(10, () => [0, 190])) > 5, true);
+  assert.equal(await poll(0, 12_345), "int16_idle", "the interrupt that ended the halt does not count");
+  assert.equal(await polls(2000, (i) => [i, 190]), 0, "registers change");
+  assert.equal(await polls(2000, (i) => [0, 190 + (i % 7)]), 0, "the loop takes different ways");
+  assert.equal(await polls(2000, () => [0, 5000]), 0, "the loop is long");
+  const drawing = async (i: number) => {
+    generation = i;
+    return poll(0, 190);
+  };
+  for (let i = 0; i < 2000; i++) assert.equal(await drawing(i), undefined, "the screen changes");
+  assert.ok((await polls(400, (i) => [i & 1, 190 + (i & 1) * 30])) > 50, "a loop of two polls is idle, too");
+  const blind = await ready();
+  for (let i = 0; i < 600; i++) assert.equal((await blind.call("int16", { ax: 0x0100 })).to, undefined);
 });
 
 test("02h, 05h, 09h, 0Ah and 92h answer, 03h sets the repeat rate", async () => {

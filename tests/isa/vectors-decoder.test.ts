@@ -74,7 +74,7 @@ function registerName(number: number, bits: number): string {
 function operandRegister(code: OperandCode, i: Instruction): string | undefined {
   const letter = code[0] as string;
   const bits = code.endsWith("b") ? 8 : code.endsWith("w") ? 16 : code.endsWith("d") ? 32 : i.operandSize;
-  if (code === "AL" || code === "CL" || code === "DX") return code.toLowerCase();
+  if (code === "AL" || code === "AX" || code === "CL" || code === "DX") return code.toLowerCase();
   if (code === "eAX") return registerName(0, i.operandSize);
   if ((SEGMENT_NAMES as readonly string[]).includes(code.toLowerCase())) return code.toLowerCase();
   if (code === "ST") return "st0";

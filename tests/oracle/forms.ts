@@ -175,7 +175,7 @@ IN e4 - 1 b none io
 IN e5 - v b none io
 OUT e6 - 1 b none io
 OUT e7 - v b none io
-CALL e8 - v jz none stack
+CALL e8 - v jz none stack several
 JMP e9 - v jz none
 JMPF ea - v far none
 JMP eb - v jb none seq

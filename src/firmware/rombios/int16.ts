@@ -2,7 +2,7 @@
 import type { Service } from "../service.ts";
 import { Call, type Label } from "./call.ts";
 import { CONFIGURE, converse, prepare, STEP } from "./conversation.ts";
-import { idlePoll, notIdle } from "./idle.ts";
+import { type Activity, idlePoll, notIdle } from "./idle.ts";
 import { dropKey, type KeyAction, ledsDiffer, peekKey, prepareLeds, SHIFT_2, scanCode, storeKey } from "./keyboard.ts";
 import { BDA } from "./layout.ts";
 
@@ -68,7 +68,7 @@ function setTypematic(call: Call, value: number, label: Label): void {
   call.goTo(label("int16_talk"));
 }
 
-function serve(call: Call, label: Label): void {
+function serve(call: Call, label: Label, activity: Activity | undefined): void {
   const enhanced = (call.ah & 0x10) !== 0;
   switch (call.ah) {
     case 0x00:
@@ -89,7 +89,7 @@ function serve(call: Call, label: Label): void {
       if (key !== undefined) {
         notIdle(call);
         call.ax = key;
-      } else if (idlePoll(call)) call.goTo(label("int16_idle"));
+      } else if (idlePoll(call, activity)) call.goTo(label("int16_idle"));
       return;
     }
     case 0x12:
@@ -139,7 +139,7 @@ export function strayKey(call: Call, code: number): void {
 }
 
 /** Services of INT 9, INT 16h and the exchange loop. */
-export function keyboardServices(label: Label): Readonly<Record<string, Service>> {
+export function keyboardServices(label: Label, activity: Activity | undefined): Readonly<Record<string, Service>> {
   return {
     talk: (context) => {
       const call = new Call(context);
@@ -156,7 +156,7 @@ export function keyboardServices(label: Label): Readonly<Record<string, Service>
       if (SHOWS_LEDS.has(call.ah) && ledsDiffer(call)) {
         prepareLeds(call);
         call.goTo(label("int16_leds"));
-      } else serve(call, label);
+      } else serve(call, label, activity);
     },
   };
 }

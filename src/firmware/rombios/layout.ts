@@ -70,9 +70,6 @@ export const EBDA = {
   BOOT_INDEX: 0x60,
   APM_STATE: 0x61,
   WAIT_DEADLINE: 0x64,
-  IDLE_COUNT: 0x68,
-  IDLE_HASH: 0x6c,
-  IDLE_TIME: 0x70,
   ROM_SCAN: 0x78,
   /** Four words that INT 74h pushes for the mouse handler. */
   MOUSE_PACKET: 0x80,
@@ -80,6 +77,8 @@ export const EBDA = {
   DISK_GEOMETRY: 0x90,
   /** Device parameter table extensions of INT 13h/48h, 16 bytes for each of four disks. */
   DISK_EXTENSION: 0xa0,
+  /** State of idle.ts. */
+  IDLE: 0xe0,
   CONVERSATION: 0x100,
   TEXT: 0x200,
 } as const;

@@ -7,7 +7,7 @@ import { type BootDevice, bootServices } from "./boot.ts";
 import { Call } from "./call.ts";
 import { DiskServices } from "./disk.ts";
 import { FloppyServices } from "./floppy.ts";
-import { notIdle } from "./idle.ts";
+import { type Activity, notIdle } from "./idle.ts";
 import { buildImage, type RomImage } from "./image.ts";
 import { systemServices } from "./int15.ts";
 import { keyboardServices } from "./int16.ts";
@@ -18,6 +18,7 @@ import { postServices } from "./post.ts";
 import { timeServices } from "./time.ts";
 
 export type { BootDevice } from "./boot.ts";
+export type { Activity } from "./idle.ts";
 
 /** What the BIOS is given of its machine. */
 export interface RomBiosDeps {
@@ -29,6 +30,8 @@ export interface RomBiosDeps {
   readonly bootOrder: readonly BootDevice[];
   /** The guest switches the machine off. */
   powerOff(): void;
+  /** By which the BIOS tells an idle guest, so that it halts; without it a guest that polls for keys stays busy. */
+  readonly activity?: Activity;
   /** Called by INT 19h instead of booting from a device: enter a kernel that the domain builder loaded. */
   readonly directBoot?: () => void | Promise<void>;
 }
@@ -52,11 +55,11 @@ export function romBios(deps: RomBiosDeps): Rom {
   const named: Readonly<Record<string, Service>> = {
     ...postServices(label, { floppies: deps.floppies, disks, memoryMap: deps.memoryMap }),
     ...bootServices(label, { ...deps, disks }),
-    ...keyboardServices(label),
+    ...keyboardServices(label, deps.activity),
     ...mouseServices(),
     ...systemServices(label, { memoryMap: deps.memoryMap, powerOff: () => deps.powerOff() }),
     ...portServices(label),
-    ...timeServices(label),
+    ...timeServices(label, deps.activity),
     int13: (context) => {
       const call = new Call(context);
       notIdle(call);

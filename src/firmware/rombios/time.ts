@@ -2,7 +2,7 @@
 import type { Service } from "../service.ts";
 import type { Label } from "./call.ts";
 import { Call, fromBcd } from "./call.ts";
-import { idlePoll } from "./idle.ts";
+import { type Activity, idlePoll } from "./idle.ts";
 import { BDA, CMOS, PORT, RTC_BITS } from "./layout.ts";
 import { waitTick } from "./wait.ts";
 
@@ -65,12 +65,12 @@ function setAlarm(call: Call): void {
   call.carry = false;
 }
 
-function serve(call: Call, label: Label): void {
+function serve(call: Call, label: Label, activity: Activity | undefined): void {
   const { memory } = call.context;
   switch (call.ah) {
     case 0x00:
       // A loop that waits for the next tick sleeps until it comes, then reads it.
-      if (call.interruptible && idlePoll(call)) call.goTo(label("int1a_idle"));
+      if (call.interruptible && idlePoll(call, activity)) call.goTo(label("int1a_idle"));
       else getTicks(call);
       return;
     case 0x01:
@@ -137,9 +137,9 @@ function serve(call: Call, label: Label): void {
 }
 
 /** Services of INT 1Ah and INT 70h. */
-export function timeServices(label: Label): Readonly<Record<string, Service>> {
+export function timeServices(label: Label, activity: Activity | undefined): Readonly<Record<string, Service>> {
   return {
-    int1a: (context) => serve(new Call(context), label),
+    int1a: (context) => serve(new Call(context), label, activity),
     int1a_ticks: (context) => getTicks(new Call(context)),
     int70: (context) => {
       const call = new Call(context);

@@ -221,7 +221,7 @@ export class Arm implements Builder {
     f.if(
       i32.ltS(guard(entry, inPage, bits), 0),
       () => {
-        f.do(call(shared.slowWrite, linear, value, bits / 8));
+        f.do(call(shared.writeBeside, s, linear, value, bits / 8));
         this.#checkFault();
       },
       () => this.#writeSlot(i32.add(entry, inPage), 0, bits, value),
@@ -273,7 +273,7 @@ export class Arm implements Builder {
             place.get,
             () => this.#writeSlot(place.get, 0, bits, value),
             () => {
-              f.do(call(shared.slowWrite, at, value, bits / 8));
+              f.do(call(shared.writeBeside, s, at, value, bits / 8));
               this.#checkFault();
             },
           );

@@ -6,6 +6,7 @@ import { FIELD, GPR, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, segmentField } from "
 import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter, ValueType } from "../../wasm/module.ts";
+import { CODE_BITS, ENTRY, GRANULE_SHIFT } from "../memory-map.ts";
 import { RECORD, SHAPE } from "./record.ts";
 
 export interface SharedFunctions {
@@ -15,6 +16,8 @@ export interface SharedFunctions {
   readonly slowModify: FunctionReference;
   /** JavaScript: (linear, value, bytes). */
   readonly slowWrite: FunctionReference;
+  /** (s, linear, value, bytes): a store that has no fast entry; data beside code stays here, the rest goes to slowWrite. */
+  readonly writeBeside: FunctionReference;
   /** JavaScript: (helper number, record) → STATUS. */
   readonly helper: FunctionReference;
   readonly read8: FunctionReference;
@@ -40,6 +43,8 @@ export interface SharedFunctions {
 
 const types = (count: number): ValueType[] => new Array<ValueType>(count).fill("i32");
 const PAGE = 4096;
+/** Bits that tell what a negative shadow entry is. */
+const ENTRY_KIND = -0x8000_0000 | 3;
 /** Access rights bit D/B (SDM 3C 25.4.1): 32-bit stack. */
 const AR_BIG = 1 << 14;
 
@@ -56,6 +61,7 @@ export function defineShared(
     module.declare({ params: types(params), results: types(results) });
   const shared: SharedFunctions = {
     ...imports,
+    writeBeside: fn(4, 0),
     read8: fn(2, 1),
     read16: fn(2, 1),
     read32: fn(2, 1),
@@ -108,7 +114,7 @@ export function defineShared(
     write(store, (f, s, linear, value) => {
       const { entry, inPage, slow } = probe(f, field(s!, "writeTable"), linear!, bits);
       f.if(slow, () => {
-        f.do(call(shared.slowWrite, linear!, value!, bits / 8));
+        f.do(call(shared.writeBeside, s!, linear!, value!, bits / 8));
         f.return();
       });
       const at = i32.add(entry, inPage);
@@ -117,6 +123,30 @@ export function defineShared(
       else f.store32(at, value!);
     });
   }
+
+  write(shared.writeBeside, (f, s, linear, value, bytes) => {
+    const inPage = f.let(i32.and(linear!, PAGE - 1));
+    const entry = f.let(i32.load(i32.add(field(s!, "writeTable"), i32.and(i32.shrU(linear!, 10), -4))));
+    const last = f.let(i32.add(inPage, i32.sub(bytes!, 1)));
+    f.block((slow) => {
+      f.brIf(i32.or(i32.xor(i32.and(entry, ENTRY_KIND), ENTRY.code & ENTRY_KIND), i32.shrU(last, 12)), slow);
+      const page = f.let(i32.and(entry, 0x7ffff000));
+      const granules = i32.or(i32.shl(1, i32.shrU(inPage, GRANULE_SHIFT)), i32.shl(1, i32.shrU(last, GRANULE_SHIFT)));
+      f.brIf(i32.and(i32.load(i32.shrU(page, 10), CODE_BITS), granules), slow);
+      const at = f.let(i32.add(page, inPage));
+      f.if(i32.eq(bytes!, 4), () => {
+        f.store32(at, value!);
+        f.return();
+      });
+      f.if(
+        i32.eq(bytes!, 2),
+        () => f.store16(at, value!),
+        () => f.store8(at, value!),
+      );
+      f.return();
+    });
+    f.do(call(shared.slowWrite, linear!, value!, bytes!));
+  });
 
   write(shared.effectiveAddress, (f, s, pc) => {
     const index = i32.shl(
