@@ -45,6 +45,8 @@ export interface Traits {
   readonly hot?: boolean;
   /** Repeatable by F2/F3. "rep" ignores ZF; "repz" ends on it. */
   readonly repeat?: "rep" | "repz";
+  /** Of Jcc: its condition, 0–15. */
+  readonly condition?: number;
   /** Name of the TypeScript function that carries the instruction out, instead of builder semantics. */
   readonly helper?: string;
   /** A number for the helper (a condition, a segment, a shift kind …). */

@@ -137,6 +137,8 @@ const SPECS = [
   u32("op"),
   u32("startEip"),
   u32("cutBlock"),
+  u32("linkSlot"),
+  u32("linkLinear"),
   u32("tableFills"),
   // x87: control, status (TOP included), and one bit a register, set while it is not empty.
   u32("fcw"),

@@ -52,7 +52,7 @@ export class Processor {
   readonly translator: Translator;
   /** Guest instructions completed since power-on. */
   instructions = 0;
-  readonly #run: (state: number) => number;
+  readonly #run: () => number;
   readonly #fetched = new Uint8Array(MAX_LENGTH);
 
   constructor(options: ProcessorOptions) {
@@ -60,7 +60,7 @@ export class Processor {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const { interpreter, module } = interpreterFor(0);
     this.cpu = new Cpu(memory, options.bus);
-    this.translator = new Translator(this.cpu, interpreter.handlers, options.has);
+    this.translator = new Translator(this.cpu, interpreter, options.has);
     const { cpu } = this;
     const guard = (body: () => number): number => {
       try {
@@ -95,7 +95,7 @@ export class Processor {
         },
       },
     });
-    this.#run = instance.exports["run"] as (state: number) => number;
+    this.#run = instance.exports["run"] as () => number;
     cpu.reset();
   }
 
@@ -285,7 +285,7 @@ export class Processor {
     cpu.set("budget", budget);
     this.#budget = budget;
     let spent = 0;
-    const status = this.#run(STATE);
+    const status = this.#run();
     spent += budget - cpu.get("budget");
     switch (status) {
       case RUN.miss:

@@ -7,7 +7,8 @@ import { type Form, operandBits } from "../isa/row.ts";
 import { SEG } from "../isa/state.ts";
 import { type Cpu, MODE } from "./cpu.ts";
 import { helperNumber } from "./helpers.ts";
-import { armIndex, HANDLER, hashSlot } from "./interpreter/generate.ts";
+import { hashSlot } from "./interpreter/block-hash.ts";
+import { armIndex, HANDLER, type Interpreter } from "./interpreter/generate.ts";
 import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, RECORD, RECORD_BYTES, SHAPE, VARIANT } from "./interpreter/record.ts";
 import {
   BLOCK_HASH,
@@ -28,6 +29,7 @@ const NO_ARM = 0xffff;
 export class Translator {
   readonly #cpu: Cpu;
   readonly #handlers: Uint16Array;
+  readonly #interpreter: Interpreter;
   readonly #has: FeatureTest;
   readonly #instruction = new Instruction();
   /** Bytes of an instruction gathered from two pages. */
@@ -38,9 +40,10 @@ export class Translator {
   /** Blocks decoded since the domain started, and times the cache was emptied. */
   readonly statistics = { blocks: 0, operations: 0, flushes: 0, invalidated: 0 };
 
-  constructor(cpu: Cpu, handlers: Uint16Array, has: FeatureTest) {
+  constructor(cpu: Cpu, interpreter: Interpreter, has: FeatureTest) {
     this.#cpu = cpu;
-    this.#handlers = handlers;
+    this.#interpreter = interpreter;
+    this.#handlers = interpreter.handlers;
     this.#has = has;
     cpu.onCodeWrite = (machine, bytes) => this.invalidate(machine, bytes);
   }
@@ -94,6 +97,7 @@ export class Translator {
       }
       count++;
       const ends = this.#write(record, at - machine, length, count);
+      if (count > 1) this.#fuse(record);
       record += RECORD_BYTES;
       at += length;
       if (ends || crossing) break;
@@ -114,6 +118,21 @@ export class Translator {
     this.statistics.blocks++;
     this.statistics.operations += count;
     return true;
+  }
+
+  /** If the record just written is a conditional jump, and the one before goes with it, make them one operation. */
+  #fuse(record: number): void {
+    const condition = this.#instruction.form?.row.traits.condition;
+    if (condition === undefined || this.#instruction.operandSize !== 32 || !(this.#cpu.get("modeKey") & MODE.flat))
+      return;
+    const { view, i32 } = this.#cpu;
+    const first = record - RECORD_BYTES;
+    const handler = view.getUint16(first + RECORD.handler, true);
+    const fused = this.#interpreter.fused[handler * 16 + condition];
+    if (fused === undefined || fused === NO_ARM) return;
+    view.setUint16(first + RECORD.handler, fused, true);
+    // What it does alone, for when a cut separates the two.
+    i32[(first + RECORD.link) >> 2] = handler;
   }
 
   #enter(block: number, machine: number, mode: number): void {
@@ -221,7 +240,7 @@ export class Translator {
    * block is not there.
    */
   cut(machine: number, count: number): boolean {
-    const { i32, u8 } = this.#cpu;
+    const { i32, u8, view } = this.#cpu;
     const slot = hashSlot(machine) >> 2;
     if (i32[slot] !== machine || i32[slot + 1] !== this.#cpu.get("modeKey")) return false;
     const block = i32[slot + 2]!;
@@ -230,6 +249,12 @@ export class Translator {
     const bytes = BLOCK_BYTES + (n + 1) * RECORD_BYTES;
     u8.copyWithin(SCRATCH_BLOCK, block, block + bytes);
     i32[(SCRATCH_BLOCK + BLOCK.count) >> 2] = n;
+    const last = SCRATCH_BLOCK + BLOCK_BYTES + (n - 1) * RECORD_BYTES;
+    const [fusedStart, fusedEnd] = this.#interpreter.fusedRange;
+    const handler = view.getUint16(last + RECORD.handler, true);
+    if (handler >= fusedStart && handler < fusedEnd) {
+      view.setUint16(last + RECORD.handler, i32[(last + RECORD.link) >> 2]!, true);
+    }
     for (let i = 0; i < n; i++)
       i32[(SCRATCH_BLOCK + BLOCK_BYTES + i * RECORD_BYTES + RECORD.link) >> 2]! = this.#cutLink(
         SCRATCH_BLOCK + BLOCK_BYTES + i * RECORD_BYTES,

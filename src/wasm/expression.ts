@@ -118,7 +118,13 @@ function unary(opcode: number, type: ValueType) {
 }
 
 function load(opcode: number, type: ValueType) {
-  return (address: I32, offset = 0): Value => new Value(KIND.load, type, opcode, offset, val32(address));
+  return (address: I32, offset = 0): Value => {
+    const at = val32(address);
+    const base = constantOf(at);
+    // A constant address joins the offset: fewer bytes, and engines fold it into the access.
+    if (base !== undefined && base > 0) return new Value(KIND.load, type, opcode, offset + base, val32(0));
+    return new Value(KIND.load, type, opcode, offset, at);
+  };
 }
 
 /** Builders of i32 expressions; comparisons give 0 or 1. Shift counts are taken modulo 32 as Wasm does. */

@@ -2,7 +2,7 @@
  * Writes one function body: statements in order, expressions from `expression.ts`, structured control with labels
  * instead of depths. Bytes are written as statements are made; nothing is kept.
  */
-import { type I32, type I64, i32, i64, KIND, OP, Value } from "./expression.ts";
+import { constantOf, type I32, type I64, i32, i64, KIND, OP, Value } from "./expression.ts";
 import {
   type BlockType,
   ByteWriter,
@@ -95,6 +95,11 @@ export class FunctionWriter {
   }
 
   #store(opcode: number, address: I32, value: I32 | I64, offset: number): void {
+    const base = typeof address === "number" ? address : constantOf(address);
+    if (base !== undefined && base > 0) {
+      this.#store(opcode, 0, value, offset + base);
+      return;
+    }
     this.#push(address);
     this.#push(value);
     this.#code.u8(opcode);

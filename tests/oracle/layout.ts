@@ -74,11 +74,15 @@ export function descriptorBytes(d: LocalDescriptor): Uint8Array {
   );
 }
 
-/** What the scratch pages hold outside the window. */
+/** What the scratch pages hold outside the window. No word of it is an address in pages that are present. */
 export function scratchPattern(): Uint8Array {
   const random = new Random(0x5c4a7c);
   const bytes = new Uint8Array(SCRATCH.size);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = random.u32() >>> 24;
+  const present = [CODE.base >> 13, SCRATCH.base >> 13];
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = random.u32() >>> 24;
+    bytes[i] = present.includes(byte >> 5) ? byte ^ 0x20 : byte;
+  }
   return bytes;
 }
 

@@ -21,7 +21,7 @@ const MAX_GAP = 2000;
 const ENOUGH = 300;
 const MOST = 500;
 /** What a poll takes back: an interrupt between two polls costs little, changed registers or pictures much. */
-const PENALTY = { GAP: 20, CHANGE: 100 } as const;
+const PENALTY = { GAP: 5, CHANGE: 100 } as const;
 const HASH_PRIME = 0x01000193;
 
 /** Offsets in the idle area; hash and gap stand there twice, for even and odd polls. */
@@ -63,11 +63,12 @@ export function idlePoll(call: Call, activity: Activity | undefined): boolean {
   const instructions = activity.instructions() >>> 0;
   const generation = activity.displayGeneration() >>> 0;
   const hash = registerHash(call);
-  // The interrupt that ended a halt has spoilt the count of instructions.
+  // A halt ends with an interrupt, whose instructions do not count, and sees the cursor blink.
   const halted = memory.read8(area + AREA.HALTED) === 1;
   const lastGap = memory.read32(slot + AREA.GAP);
   const gap = halted ? lastGap : (instructions - memory.read32(area + AREA.INSTRUCTIONS)) >>> 0;
-  const changed = hash !== memory.read32(slot + AREA.HASH) || generation !== memory.read32(area + AREA.GENERATION);
+  const drawn = !halted && generation !== memory.read32(area + AREA.GENERATION);
+  const changed = drawn || hash !== memory.read32(slot + AREA.HASH);
   const steady = gap === lastGap && gap <= MAX_GAP;
   const step = changed ? -PENALTY.CHANGE : steady ? 1 : -PENALTY.GAP;
   const count = Math.min(MOST, Math.max(0, memory.read16(area + AREA.COUNT) + step));

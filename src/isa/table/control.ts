@@ -87,7 +87,7 @@ export const CONTROL: readonly Row[] = [
     row(
       `J${name}`,
       [`${hexByte(0x70 + cc)} Jb`, `0F ${hexByte(0x80 + cc)} Jz`],
-      { ...BRANCH, size: "v", reads: conditionReads(cc) },
+      { ...BRANCH, size: "v", reads: conditionReads(cc), condition: cc },
       (m) => m.branchIf(condition(cc, m.flagsResult, m.flagsCarry)),
     ),
   ),

@@ -9,6 +9,7 @@ import { type Form, operandBits } from "../../isa/row.ts";
 import { FIELD, type FieldName, GPR, SEG, segmentField } from "../../isa/state.ts";
 import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
+import { STATE } from "../memory-map.ts";
 import { RECORD, SHAPE, VARIANT } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
 
@@ -88,13 +89,13 @@ export class Arm implements Builder {
   }
 
   #slot(recordField: number, bits: number): Operand {
-    const { s, pc } = this.#context;
-    const address = (): Value => i32.add(s, i32.load8u(pc, recordField));
+    const { pc } = this.#context;
+    const slot = (): Value => i32.load8u(pc, recordField);
     return {
       bits,
       memory: false,
-      read: () => this.let(this.#readSlot(address(), 0, bits)),
-      write: (value) => this.#writeSlot(address(), 0, bits, value),
+      read: () => this.let(this.#readSlot(slot(), STATE, bits)),
+      write: (value) => this.#writeSlot(slot(), STATE, bits, value),
       address: noAddress,
       readAt: noAddress,
     };
@@ -166,8 +167,8 @@ export class Arm implements Builder {
   #effectiveAddress(): Value {
     const { s, pc, shared } = this.#context;
     if (this.#variant === VARIANT.flat) {
-      const index = i32.shl(i32.load(i32.add(s, i32.load8u(pc, RECORD.index))), i32.load8u(pc, RECORD.shape));
-      const base = i32.load(i32.add(s, i32.load8u(pc, RECORD.base)));
+      const index = i32.shl(i32.load(i32.load8u(pc, RECORD.index), STATE), i32.load8u(pc, RECORD.shape));
+      const base = i32.load(i32.load8u(pc, RECORD.base), STATE);
       return this.let(i32.add(i32.add(base, i32.load(pc, RECORD.displacement)), index));
     }
     return this.let(call(shared.effectiveAddress, s, pc));
@@ -295,9 +296,9 @@ export class Arm implements Builder {
   /** BT and its kin with a register bit offset: the operand that holds the bit may lie far from the address given. */
   #bitStringAddress(bits: number, offset: Value): Value {
     if (!this.#form.row.traits.bitString || this.#form.operands[1] !== "Gv") return offset;
-    const { s, pc } = this.#context;
-    const slot = i32.add(s, i32.load8u(pc, RECORD.ra));
-    const index = bits === 16 ? i32.load16s(slot) : i32.load(slot);
+    const { pc } = this.#context;
+    const slot = i32.load8u(pc, RECORD.ra);
+    const index = bits === 16 ? i32.load16s(slot, STATE) : i32.load(slot, STATE);
     const bytes = i32.shl(i32.shrS(index, bits === 16 ? 4 : 5), bits === 16 ? 1 : 2);
     const moved = this.let(i32.add(offset, bytes));
     return this.let(i32.select(this.address16, i32.and(moved, 0xffff), moved));

@@ -12,6 +12,7 @@ import { defineX87, type X87Function } from "../../isa/x87/x87.ts";
 import { call, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
+import { STATE } from "../memory-map.ts";
 import { CR0, VECTOR } from "../registers.ts";
 import { RECORD, STATUS } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
@@ -38,7 +39,7 @@ const CONTROL = new Set([
   "FNSETPM",
 ]);
 
-/** Write a function (s, record) → STATUS for every x87 form that is not a helper's. */
+/** Write a function (record) → STATUS for every x87 form that is not a helper's. */
 export function defineX87Arms(module: ModuleWriter, shared: SharedFunctions): Map<Form, FunctionReference> {
   const functions = defineX87(module);
   const arms = new Map<Form, FunctionReference>();
@@ -56,10 +57,10 @@ function arm(
   row: X87Row,
   implementation: X87Function,
 ): FunctionReference {
-  const reference = module.declare({ params: ["i32", "i32"], results: ["i32"] });
+  const reference = module.declare({ params: ["i32"], results: ["i32"] });
   const f = new FunctionWriter(reference.type);
-  const s = f.params[0]!.get;
-  const pc = f.params[1]!.get;
+  const s = i32.const(STATE);
+  const pc = f.params[0]!.get;
   const field = (name: keyof typeof FIELD): Value => i32.load(s, FIELD[name].offset);
   const raise = (vector: number): void => {
     f.store32(s, 0, FIELD.faultError.offset);

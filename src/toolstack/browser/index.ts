@@ -3,13 +3,14 @@ import type { DomainConfig } from "../config.ts";
 import { Domain as DomainInstance } from "../domain.ts";
 import { BROWSER_HOST } from "./host.ts";
 
-export { VmxonError } from "../../common/errors.ts";
-export type { BlockBackend } from "../../hypervisor/backend.ts";
+export { type ErrorCode, VmxonError } from "../../common/errors.ts";
+export type { BlockBackend, Frame, TextScreen } from "../../hypervisor/backend.ts";
 export type { StopReason } from "../../hypervisor/stop-reason.ts";
 export type { DomainConfig, ImageSource } from "../config.ts";
-export type { DomainState } from "../domain.ts";
+export type { DomainState, ExitCount } from "../domain.ts";
 export type { Event, Subscription } from "../events.ts";
 export { MemoryBackend, OverlayBackend } from "../memory-backend.ts";
+export type { WaitOptions } from "../waiter.ts";
 
 export type Domain = DomainInstance;
 
