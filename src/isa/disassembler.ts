@@ -131,7 +131,9 @@ export function disassemble(bytes: Uint8Array, offset: number, options: Disassem
   }
   const bits = formBits(form, instruction.operandSize);
   const { names, repeat } = form.row.traits;
-  const mnemonic = (names ? names[bits === 16 ? 0 : 1] : form.row.mnemonic).toLowerCase();
+  const byAddress = form.row.traits.namedByAddress === true;
+  const short = byAddress ? instruction.address16 : bits === 16;
+  const mnemonic = (names ? names[short ? 0 : 1] : form.row.mnemonic).toLowerCase();
   let immediates = 0;
   const next = (options.address ?? 0) + length;
   const operands = form.operands.map((code) =>

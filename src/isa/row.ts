@@ -61,6 +61,8 @@ export interface Traits {
   readonly exit?: number;
   /** Mnemonic by operand size 16 / 32 where it differs (CBW/CWDE). */
   readonly names?: readonly [string, string];
+  /** Those names go by address size instead (JCXZ, JECXZ). */
+  readonly namedByAddress?: boolean;
 }
 
 /** One encoding of a row. */
@@ -118,7 +120,8 @@ function parseForm(row: Row, spec: string, traits: Traits): Form[] {
   }
   for (const operand of operands) {
     if (/^M/.test(operand)) mod = "mem";
-    if (/^R|^STi/.test(operand)) mod = "reg";
+    // MOV with control and debug registers (R) takes a register whatever ModRM.mod says (SDM 2B MOV).
+    if (operand === "STi") mod = "reg";
     if (/^[EMGRSCD](b|w|d|v|q|t|a|p|s|)$/.test(operand) && !/^(CS|SS|DS|ES)$/.test(operand)) modrm = true;
     if (operand === "STi") modrm = true;
   }

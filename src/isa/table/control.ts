@@ -124,7 +124,7 @@ export const CONTROL: readonly Row[] = [
   row("LOOPNE", ["E0 Jb"], { ...BRANCH, size: "v", reads: ZF }, loop("nz")),
   row("LOOPE", ["E1 Jb"], { ...BRANCH, size: "v", reads: ZF }, loop("z")),
   row("LOOP", ["E2 Jb"], { ...BRANCH, size: "v" }, loop("none")),
-  row("JCXZ", ["E3 Jb"], { ...BRANCH, size: "v" }, (m) => {
+  row("JCXZ", ["E3 Jb"], { ...BRANCH, size: "v", names: ["JCXZ", "JECXZ"], namedByAddress: true }, (m) => {
     const count = m.readCounter();
     m.branchIf(i32.eqz(i32.select(m.address16, i32.and(count, 0xffff), count)));
   }),

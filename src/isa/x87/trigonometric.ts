@@ -302,6 +302,8 @@ function defineTangent(module: ModuleWriter, c: Context): FunctionReference {
     assign(f, denominator, s, c.evaluate, i32.xor(swapped, 1));
     f.set(exponent, i32.sub(exponent.get, i32.load(s, SCRATCH.exponent)));
     emitRatio(f, c.arithmetic, s, numerator, denominator, exponent);
+    // A quotient next to a power of two may come out a bit short of it.
+    normalize(f, numerator.high, numerator.low, exponent);
     const sign = i32.xor(signOf(aSE), i32.shl(i32.and(octant, 1), 15));
     const biased = i32.add(exponent.get, EXT.bias);
     const args = [destination, sign, biased, numerator.high.get, i64.or(numerator.low.get, 1n), exact];
