@@ -101,6 +101,7 @@ export function buildMachine(options: MachineOptions): Machine {
     memoryMap,
     bootOrder: config.boot,
     powerOff: () => hvm.powerOff(),
+    activity: { instructions: () => hvm.instructions(), displayGeneration: () => vga.generation },
     ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
   });
   loadFirmware(hvm, [vgaBios(), bios]);
