@@ -24,12 +24,12 @@ import { IdeChannel } from "./ide.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
 import { Ps2Keyboard } from "./ps2-keyboard.ts";
 import { Ps2Mouse } from "./ps2-mouse.ts";
-import { DebugPort, PortA, PortB, PostPort } from "./system-ports.ts";
+import { DebugPort, FerrLatch, PortA, PortB, PostPort } from "./system-ports.ts";
 import { Typist } from "./typist.ts";
 import { Uart16550 } from "./uart16550.ts";
 
 /** Interrupt inputs. */
-const IRQ = { TIMER: 0, KEYBOARD: 1, FLOPPY: 6, RTC: 8, MOUSE: 12 } as const;
+const IRQ = { TIMER: 0, KEYBOARD: 1, FLOPPY: 6, RTC: 8, MOUSE: 12, FERR: 13 } as const;
 const FLOPPY_DMA = 2;
 /** Serial ports COM1–COM4. */
 const SERIAL = [
@@ -97,6 +97,8 @@ export interface Pc {
   readonly ide: readonly IdeChannel[];
   readonly a20: A20Gate;
   readonly post: PostPort;
+  /** Coprocessor errors, to IRQ 13. */
+  readonly ferr: FerrLatch;
   /** Everything with a state, in an order that fits `restore`: the interrupt controller before what drives its lines. */
   readonly devices: readonly (readonly [name: string, device: Stateful<unknown>])[];
   /** Reset every device, display included. */
@@ -148,6 +150,7 @@ export function createPc(options: PcOptions): Pc {
   const portA = new PortA({ a20, reset: options.reset });
   const portB = new PortB({ clock, pit });
   const post = new PostPort();
+  const ferr = new FerrLatch({ irq: pic.line(IRQ.FERR) });
   const fdc = new Fdc82077({
     clock,
     irq6: pic.line(IRQ.FLOPPY),
@@ -176,6 +179,7 @@ export function createPc(options: PcOptions): Pc {
     ["port92", 0x92, 1, portA],
     ["pic2", 0xa0, 2, pic.slave],
     ["dma2", 0xc0, 0x20, dma.second],
+    ["ferr", 0xf0, 2, ferr],
     ["debug", 0xe9, 1, new DebugPort(options.debug ?? NO_SINK)],
     ["fdc", 0x3f0, 6, fdc],
     ["fdc", 0x3f7, 1, shifted(fdc, 7)],
@@ -206,6 +210,7 @@ export function createPc(options: PcOptions): Pc {
     ["port61", portB],
     ["port92", portA],
     ["post", post],
+    ["ferr", ferr],
     ["i8042", controller],
     ["keyboard", keyboard],
     ["mouse", mouse],
@@ -230,6 +235,7 @@ export function createPc(options: PcOptions): Pc {
     ide,
     a20,
     post,
+    ferr,
     devices,
     reset(): void {
       for (const [, device] of devices) device.reset();

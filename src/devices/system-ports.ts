@@ -5,7 +5,7 @@
 
 import type { ByteSink } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
-import type { AccessSize, PortDevice, Stateful } from "../hypervisor/device.ts";
+import type { AccessSize, InterruptLine, PortDevice, Stateful } from "../hypervisor/device.ts";
 import type { A20Gate } from "./a20-gate.ts";
 
 /** Port 61h. */
@@ -139,5 +139,48 @@ export class DebugPort implements PortDevice {
 
   write(_offset: number, _size: AccessSize, value: number): void {
     this.sink.write(value & 0xff);
+  }
+}
+
+/**
+ * The latch between the coprocessor's error output and IRQ 13, as the PC/AT wires it: FERR# sets it, a write to port F0h
+ * clears it. IBM PC/AT Technical Reference, "Coprocessor".
+ */
+export class FerrLatch implements PortDevice, Stateful<RegisterState> {
+  readonly #irq: InterruptLine;
+  #raised = false;
+
+  constructor(deps: { irq: InterruptLine }) {
+    this.#irq = deps.irq;
+  }
+
+  /** The processor asserts FERR#: an unmasked x87 exception while CR0.NE is clear. */
+  raise(): void {
+    this.#set(true);
+  }
+
+  #set(level: boolean): void {
+    this.#raised = level;
+    this.#irq.set(level);
+  }
+
+  read(_offset: number, _size: AccessSize): number {
+    return 0xff;
+  }
+
+  write(_offset: number, _size: AccessSize, _value: number): void {
+    this.#set(false);
+  }
+
+  reset(): void {
+    this.#set(false);
+  }
+
+  state(): RegisterState {
+    return { value: this.#raised ? 1 : 0 };
+  }
+
+  restore(state: RegisterState): void {
+    this.#raised = state.value !== 0;
   }
 }

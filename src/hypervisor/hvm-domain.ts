@@ -48,6 +48,8 @@ export class HvmDomain {
   readonly intr: InterruptLine;
   /** Called on every reset, after memory and vCPU and before the first instruction. */
   onReset: (() => void) | undefined;
+  /** The processor's FERR# output: an x87 error while CR0.NE is clear. */
+  onFerr: () => void = () => {};
   /** Characters that the guest writes with VMCALL. */
   console: (character: number) => void = () => {};
   initialState: InitialState = { mode: "real" };
@@ -88,6 +90,7 @@ export class HvmDomain {
         if (level) this.#wake?.();
       },
     };
+    this.cpu.onFerr = () => this.onFerr();
     this.#romEnd = MACHINE + options.memory;
     for (let frame = 0; frame < options.memory / PAGE; frame++) {
       const gpa = frame * PAGE;
@@ -157,7 +160,6 @@ export class HvmDomain {
     const { cpu } = this;
     cpu.set("procControls", PROC.hlt | PROC.unconditionalIo | PROC.secondary);
     cpu.set("procControls2", PROC2.unrestrictedGuest);
-    // FERR# is not wired: with CR0.NE clear, x87 errors still come as #MF.
   }
 
   /** The vCPU halts until an interrupt. */

@@ -40,6 +40,8 @@ export class Cpu {
   onCodeWrite: (machine: number, bytes: number) => void = () => {};
   /** Time-stamp counter as the guest reads it in the operation at `pc`; the processor fills this in. */
   tsc: (pc: number) => bigint = () => 0n;
+  /** FERR#: an x87 instruction waits for the handling of an error while CR0.NE is clear. */
+  onFerr: () => void = () => {};
   /** What the guest added to its time-stamp counter by writing it. */
   tscOffset = 0n;
   readonly #fault = new GuestFault();

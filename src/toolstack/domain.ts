@@ -209,6 +209,14 @@ export class Domain implements AsyncDisposable {
     return this.#machine.instructions();
   }
 
+  /**
+   * A fingerprint of guest time, registers, memory and devices (media not included). Under the instruction clock two runs
+   * with the same input have the same one after the same `waitFor`.
+   */
+  stateHash(): string {
+    return this.#machine.stateHash();
+  }
+
   /** Guest time in ms since the domain was created. */
   guestTime(): number {
     return this.#machine.clock.now() / 1e6;

@@ -8,11 +8,14 @@ import type { Disk, Display, FloppyDrive } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import { HvmDomain } from "../hypervisor/hvm-domain.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
+import { STATE_SIZE } from "../isa/state.ts";
+import { MACHINE, STATE } from "../processor/memory-map.ts";
 import type { ResolvedConfig } from "./config.ts";
 import type { ExitCount } from "./domain.ts";
 import type { KernelLoader } from "./kernel.ts";
 import type { KeyboardPort, KeyQueue } from "./keyboard.ts";
 import type { LoadedKernel } from "./loader.ts";
+import { hashPlain } from "./state-hash.ts";
 
 /** A running machine as the domain class sees it. */
 export interface Machine {
@@ -30,6 +33,8 @@ export interface Machine {
   destroy(): void;
   exitCounts(): ExitCount[];
   instructions(): number;
+  /** See `Domain.stateHash`. */
+  stateHash(): string;
 }
 
 export interface MachineOptions {
@@ -74,6 +79,7 @@ export function buildMachine(options: MachineOptions): Machine {
     bootOrder: config.boot,
   });
   hvm.setInterruptController(pc.pic);
+  hvm.onFerr = () => pc.ferr.raise();
 
   // Programs written for the 286 reset the processor to leave protected mode, and say in CMOS that they want to go on.
   let processorOnly = false;
@@ -128,5 +134,12 @@ export function buildMachine(options: MachineOptions): Machine {
     destroy: () => hvm.destroy(),
     exitCounts: () => hvm.exitCounts(),
     instructions: () => hvm.instructions(),
+    stateHash: () =>
+      hashPlain({
+        time: hvm.clock.now(),
+        vcpu: hvm.cpu.u8.subarray(STATE, STATE + STATE_SIZE),
+        memory: hvm.cpu.u8.subarray(MACHINE, MACHINE + config.memory),
+        devices: pc.devices.map(([name, device]) => [name, device.state()]),
+      }),
   };
 }

@@ -27,6 +27,17 @@ function available(cpu: Cpu, waits: boolean): void {
   if (waits && cpu.get("fsw") & PENDING) throw cpu.fault(VECTOR.MF);
 }
 
+/**
+ * An x87 instruction meets a pending unmasked exception: #MF with CR0.NE, else FERR# is asserted and the processor waits
+ * on the instruction for the interrupt that the board makes of it (SDM 1 8.7).
+ */
+const pendingError: Helper = (cpu, pc) => {
+  if (cpu.get("cr0") & CR0.NE) throw cpu.fault(VECTOR.MF);
+  cpu.onFerr();
+  cpu.set("startEip", cpu.currentEip(pc));
+  return STATUS.exit;
+};
+
 /** Read `bytes` of the operand into the block; both ends are checked before anything changes. */
 function load(cpu: Cpu, pc: number, bytes: number): Uint8Array {
   const at = operandLinear(cpu, pc, 0, bytes, false);
@@ -43,6 +54,7 @@ function store(cpu: Cpu, pc: number, bytes: number): void {
 }
 
 export const X87_HELPERS: Record<string, Helper> = {
+  pendingError,
   loadEnvironment: (cpu, pc) => {
     available(cpu, true);
     const f = format(cpu, pc);

@@ -158,7 +158,7 @@ export class DispatchLoop {
       () => {
         this.#sync();
         f.set(this.#status, call(this.#shared.helper, i32.load(this.#pc.get, RECORD.link), this.#pc.get));
-        this.#settle(labels, true);
+        this.#settle(labels);
       },
       () => this.#end(labels),
       ...arms.map((arm) => () => {
@@ -188,15 +188,15 @@ export class DispatchLoop {
     const type = this.#module.type({ params: ["i32"], results: ["i32"] });
     const slot = i32.sub(i32.load16u(this.#pc.get, RECORD.handler), writers.length);
     f.set(this.#status, callIndirect(type, "i32", slot, this.#pc.get));
-    this.#settle(labels, false);
+    this.#settle(labels);
   }
 
   #advance(): void {
     this.#f.set(this.#pc, i32.add(this.#pc.get, RECORD_BYTES));
   }
 
-  /** After a call: go on, fault, leave the block, or (helpers only) leave the loop. */
-  #settle(labels: { dispatch: Label; fault: Label; next: Label }, mayExit: boolean): void {
+  /** After a call: go on, fault, leave the block, or leave the loop. */
+  #settle(labels: { dispatch: Label; fault: Label; next: Label }): void {
     const f = this.#f;
     f.set(this.#result, this.#load("flagsResult"));
     f.set(this.#carry, this.#load("flagsCarry"));
@@ -207,10 +207,6 @@ export class DispatchLoop {
     f.brIf(i32.eq(this.#status.get, STATUS.fault), labels.fault);
     f.set(this.#start, this.#load("startEip"));
     this.#retire();
-    if (!mayExit) {
-      f.br(labels.dispatch);
-      return;
-    }
     f.brIf(i32.eq(this.#status.get, STATUS.jump), labels.dispatch);
     this.#leave(RUN.exit);
   }

@@ -12,6 +12,7 @@ import { defineX87, type X87Function } from "../../isa/x87/x87.ts";
 import { call, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
+import { helperNumber } from "../helpers.ts";
 import { STATE } from "../memory-map.ts";
 import { CR0, VECTOR } from "../registers.ts";
 import { RECORD, STATUS } from "./record.ts";
@@ -75,7 +76,8 @@ function arm(
   } else {
     f.if(i32.and(cr0, CR0.EM | CR0.TS), () => raise(VECTOR.NM));
   }
-  if (row.waits) f.if(i32.and(field("fsw"), PENDING), () => raise(VECTOR.MF));
+  const pendingError = (): void => f.return(call(shared.helper, helperNumber("pendingError"), pc));
+  if (row.waits) f.if(i32.and(field("fsw"), PENDING), pendingError);
 
   let offset: Value | undefined;
   let linear: Value | undefined;
@@ -104,7 +106,7 @@ function arm(
   if (!CONTROL.has(row.mnemonic)) notePointers(f, s, pc, row, offset);
 
   const status = f.let(call(implementation.run, s, ...(row.mod === "mem" && row.access === "write" ? [] : operands)));
-  f.if(i32.eq(status, X87_PENDING), () => raise(VECTOR.MF));
+  f.if(i32.eq(status, X87_PENDING), pendingError);
   if (linear && row.access === "write") {
     const at = linear;
     const bytes = MEMORY_BYTES[row.memory as keyof typeof MEMORY_BYTES];
