@@ -7,7 +7,7 @@ import { EFLAGS } from "../isa/flags.ts";
 import { SEG } from "../isa/state.ts";
 import { GuestFault } from "../processor/cpu.ts";
 import { EXIT, INTERRUPTION, PROC } from "../processor/exits.ts";
-import { VECTOR } from "../processor/registers.ts";
+import { DR6, VECTOR } from "../processor/registers.ts";
 import { cpuid } from "./cpuid.ts";
 import type { AccessSize } from "./device.ts";
 import { FIRMWARE_PORT } from "./firmware-service.ts";
@@ -41,6 +41,8 @@ function injectGp(domain: HvmDomain): void {
 function advance(domain: HvmDomain): void {
   const { cpu } = domain;
   cpu.endShadow();
+  // The single-step trap of an instruction that the hypervisor carried out (SDM 3C 27.7.3).
+  if (cpu.get("eflags") & EFLAGS.TF) cpu.set("pendingDebug", cpu.get("pendingDebug") | DR6.BS);
   cpu.set("eip", (cpu.get("eip") + cpu.get("exitInstructionLength")) | 0);
 }
 

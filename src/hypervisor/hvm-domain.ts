@@ -305,6 +305,7 @@ export class HvmDomain {
     const open =
       (cpu.get("eflags") & EFLAGS.IF) !== 0 &&
       (cpu.get("interruptibility") & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0 &&
+      cpu.get("pendingDebug") === 0 &&
       !(cpu.get("entryInterruptionInfo") & INTERRUPTION.valid);
     if (!open) {
       cpu.set("procControls", cpu.get("procControls") | PROC.interruptWindow);

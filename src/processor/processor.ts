@@ -153,10 +153,11 @@ export class Processor {
     cpu.set("idtVectoringInfo", 0);
     cpu.set("faultVector", -1);
     if (cpu.get("entryInterruptionInfo") & INTERRUPTION.valid && this.#inject()) return cpu.get("exitReason");
+    if (cpu.get("pendingDebug") !== 0) this.#pendingDebug();
     for (;;) {
+      if (cpu.get("exitReason") !== -1) return cpu.get("exitReason");
       const reason = this.#step();
       if (reason >= 0) return reason;
-      if (cpu.get("exitReason") !== -1) return cpu.get("exitReason");
     }
   }
 
@@ -175,6 +176,15 @@ export class Processor {
     if (type === SOURCE.nmi) cpu.set("interruptibility", cpu.get("interruptibility") | BLOCKING.NMI);
     this.#deliver(vector, type, error, eip);
     return cpu.get("exitReason") !== -1;
+  }
+
+  /** Debug traps that were pending at entry. */
+  #pendingDebug(): void {
+    const { cpu } = this;
+    cpu.set("dr6", cpu.get("dr6") | (cpu.get("pendingDebug") & PENDING_DEBUG));
+    cpu.set("pendingDebug", 0);
+    const eip = cpu.get("eip");
+    if (!this.#intercepted(VECTOR.DB, 0, eip)) this.#deliver(VECTOR.DB, SOURCE.exception, undefined, eip);
   }
 
   /** Deliver an event; faults on the way become double and triple faults. */
@@ -463,4 +473,6 @@ export class Processor {
   }
 }
 
+/** B0–B3 and BS of the pending debug exceptions, as they go to DR6 (SDM 3C 25.4.2). */
+const PENDING_DEBUG = 0x400f;
 const DR = ["dr0", "dr1", "dr2", "dr3"] as const;

@@ -138,4 +138,8 @@ export class FakeMachine implements Machine {
   instructions(): number {
     return 1234;
   }
+
+  stateHash(): string {
+    return "0";
+  }
 }
