@@ -1,5 +1,5 @@
 // Measures what SPECIFICATION.md promises about starting and idling, and prints it as one line each.
-//   npm run measure -- --floppy freedos.img [--prompt 'A:.>']
+//   npm run measure -- --floppy freedos.img [--prompt '^A:.>$']
 //   npm run measure -- --kernel vmlinuz --initrd initrd.gz [--append TEXT] [--prompt REGEX]
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -34,7 +34,7 @@ await runScript(async () => {
   const config = values.floppy
     ? { fda: values.floppy, snapshot: true, memory: values.memory }
     : { kernel: values.kernel, ramdisk: values.initrd, cmdline: values.append, memory: values.memory };
-  const prompt = new RegExp(values.prompt ?? (values.floppy ? "A:.>" : "[#$] $|READY"), "m");
+  const prompt = new RegExp(values.prompt ?? (values.floppy ? "^A:.>$" : "[#$] $|READY"), "m");
   const domain = await Domain.create(config);
   domain.start();
   await domain.waitFor(prompt, { timeout: TIMEOUT });
