@@ -46,7 +46,13 @@ const ROWS: readonly Row[] = [
     instructions: 8,
     count: 4e5,
   },
-  { name: "x87", setup: "db 0xd9, 0xe8\ndb 0xd9, 0xe8", body: "db 0xd8, 0xc1\ndb 0xd8, 0xc9", instructions: 4, count: 2e6 },
+  {
+    name: "x87",
+    setup: "db 0xd9, 0xe8\ndb 0xd9, 0xe8",
+    body: "db 0xd8, 0xc1\ndb 0xd8, 0xc9",
+    instructions: 4,
+    count: 2e6,
+  },
 ];
 
 function machine(): Processor {

@@ -142,10 +142,12 @@ export class Domain implements AsyncDisposable {
     return this.#notices;
   }
 
-  /** Let the guest run. Returns at once; `exited` tells the end. */
+  /** Let the guest run. Returns at once; `exited` tells the end. Under the instruction clock it begins in the next turn. */
   start(): void {
     if (this.#state !== "created") throw new VmxonError("usage", `${this.name} was started already`);
     this.#enter("running");
+    // What the caller does next must not come at a moment that depends on the host's speed.
+    this.#waiter.hold();
     this.#live().then(
       (reason) => this.#finish(reason),
       (error: unknown) => this.#finish({ kind: "crash", message: `internal error: ${describe(error)}` }),

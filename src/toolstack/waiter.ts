@@ -58,7 +58,7 @@ export class Waiter {
           if (result === undefined) return false;
           end();
           resolve(result);
-          this.#hold();
+          this.hold();
           return true;
         },
         fail(error) {
@@ -83,8 +83,8 @@ export class Waiter {
     });
   }
 
-  /** Under the instruction clock: let what awaits a result run before the guest goes on. */
-  #hold(): void {
+  /** Under the instruction clock: the guest stands still until the host's code has had its turn. */
+  hold(): void {
     if (!this.#repeatable || this.#closed) return;
     const turn = new Promise<void>((resolve) => setTimeout(resolve, 0));
     this.#clock.complete(turn, 1, () => {});
@@ -105,7 +105,7 @@ export class Waiter {
     for (const wait of [...this.#waits]) {
       if (!wait.check() && now >= wait.deadline) {
         wait.fail(this.#timedOut(wait));
-        this.#hold();
+        this.hold();
       }
     }
     if (this.#waits.size > 0 && !this.#armed) {

@@ -8,7 +8,8 @@ import type { Domain } from "../../src/index.ts";
 import { guest, sees, withDomain } from "./support.ts";
 
 const FORMATS = [
-  { name: "160K", reported: "160 KB" },
+  // A drive for 360 KB also takes the older formats.
+  { name: "160K", reported: "360 KB" },
   { name: "360K", reported: "360 KB" },
   { name: "720K", reported: "720 KB" },
   { name: "1200K", reported: "1.2 MB" },
@@ -25,7 +26,7 @@ async function command(domain: Domain, text: string, answer: RegExp): Promise<Re
 
 for (const { name, reported } of FORMATS) {
   const { path, skip } = guest("dos", `freedos-${name}.img`);
-  test(`FreeDOS on a ${reported} floppy: prompt, ver, dir, and a file that outlives a reset`, { skip }, async () => {
+  test(`FreeDOS on a floppy of ${name}: prompt, ver, dir, and a file that outlives a reset`, { skip }, async () => {
     const folder = mkdtempSync(join(tmpdir(), "vmxon-boot-"));
     const image = join(folder, "floppy.img");
     copyFileSync(path, image);
@@ -41,9 +42,8 @@ for (const { name, reported } of FORMATS) {
         await domain.keyboard.press("ctrl-z");
         await command(domain, "", /\^Z[\s\S]*A:\\>$/);
 
-        const wasReset = new Promise<void>((resolve) => domain.onReset(resolve));
+        await command(domain, "cls", /^A:\\>$(?![\s\S]*\S)/);
         domain.reset();
-        await wasReset;
         await sees(domain, new RegExp(`Diskette drive A: ${reported.replace(".", "\\.")}`));
         await sees(domain, PROMPT);
         await command(domain, "type T.TXT", /^A:\\>type T\.TXT\s+^kept on the floppy$\s+^A:\\>$/);

@@ -42,7 +42,7 @@ test("bootOS lists its games, a game runs, and its BASIC computes", { skip: boot
 /** Colours of a text screen's cells (background in the attribute), one row a string of hexadecimal digits. */
 function backgrounds(domain: Domain): string[] {
   const screen = domain.screen.cells();
-  assert.ok(screen);
+  if (!screen) return [];
   return Array.from({ length: screen.rows }, (_, row) =>
     Array.from(screen.cells.subarray(row * screen.columns, (row + 1) * screen.columns), (cell) =>
       (cell >> 12).toString(16),
