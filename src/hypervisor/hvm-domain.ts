@@ -256,7 +256,8 @@ export class HvmDomain {
         this.#powerOn();
       }
       this.clock.fire();
-      if (this.#stop || this.#waiting || this.clock.blocker || this.#resetWanted) continue;
+      if (this.#stop || this.#waiting || this.clock.blocker) return 0;
+      if (this.#resetWanted) continue;
       this.#offerInterrupt();
       if (this.#halted) {
         const idle = this.clock.idle();

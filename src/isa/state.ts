@@ -133,13 +133,10 @@ const SPECS = [
   u32("a20Mask"),
   u32("readTable"),
   u32("writeTable"),
-  u32("block"),
-  u32("op"),
   u32("startEip"),
   u32("cutBlock"),
   u32("linkSlot"),
   u32("linkLinear"),
-  u32("tableFills"),
   // x87: control, status (TOP included), and one bit a register, set while it is not empty.
   u32("fcw"),
   u32("fsw"),

@@ -52,7 +52,7 @@ export class Cpu {
   #globalCount = 0;
   /** 4 MiB regions in which a large page was cut into entries, so that INVLPG must clear them all. */
   readonly #largeRegions = new Uint8Array(1024);
-  readonly #translation: Translation = { machine: 0, gpa: 0, global: false, large: false, writable: false };
+  readonly #translation: Translation = { machine: 0, gpa: 0, global: false, large: false };
 
   constructor(memory: WebAssembly.Memory, bus: MmioBus) {
     this.memory = memory;

@@ -13,7 +13,6 @@ export interface Translation {
   global: boolean;
   /** Mapped by a 2 or 4 MiB page. */
   large: boolean;
-  writable: boolean;
 }
 
 const P = 1;
@@ -32,20 +31,19 @@ const NX_HIGH = 0x80000000 | 0;
 /** Walk the guest's tables for an access; sets accessed and dirty bits; throws #PF with CR2 and error code set. */
 export function walk(cpu: Cpu, linear: number, access: Access, user: boolean, out: Translation): void {
   if (!(cpu.get("cr0") & CR0.PG)) {
-    finish(cpu, linear >>> 0, out, false, false, true);
+    finish(cpu, linear >>> 0, out, false, false);
     return;
   }
   if (cpu.get("cr4") & CR4.PAE) walkPae(cpu, linear, access, user, out);
   else walk32(cpu, linear, access, user, out);
 }
 
-function finish(cpu: Cpu, address: number, out: Translation, global: boolean, large: boolean, writable: boolean): void {
+function finish(cpu: Cpu, address: number, out: Translation, global: boolean, large: boolean): void {
   const gpa = address >= 0x1_0000_0000 ? address : (address & cpu.get("a20Mask")) >>> 0;
   out.gpa = gpa;
   out.machine = cpu.machineOf(gpa);
   out.global = global;
   out.large = large;
-  out.writable = writable;
 }
 
 function pageFault(cpu: Cpu, linear: number, access: Access, user: boolean, flags: number): never {
@@ -94,7 +92,7 @@ function walk32(cpu: Cpu, linear: number, access: Access, user: boolean, out: Tr
   if (!(pde & ACCESSED)) cpu.writePhysical32(pdeAddress, pde | ACCESSED);
   const marked = pte | ACCESSED | (access === "write" ? DIRTY : 0);
   if (marked !== pte) cpu.writePhysical32(pteAddress, marked);
-  finish(cpu, ((pte & -4096) | (linear & 4095)) >>> 0, out, global && (pte & G) !== 0, false, (pde & pte & RW) !== 0);
+  finish(cpu, ((pte & -4096) | (linear & 4095)) >>> 0, out, global && (pte & G) !== 0, false);
 }
 
 /** Physical address in a PAE entry, as a number that may exceed 32 bits. */
@@ -122,7 +120,7 @@ function walkPae(cpu: Cpu, linear: number, access: Access, user: boolean, out: T
     const marked = pde | ACCESSED | (access === "write" ? DIRTY : 0);
     if (marked !== pde) cpu.writePhysical32(pdeAddress, marked);
     const address = ((pde & 0xffe00000) >>> 0) + (pdeHigh & 0xf) * 0x1_0000_0000 + (linear & 0x1fffff);
-    finish(cpu, address, out, global && (pde & G) !== 0, true, (pde & RW) !== 0);
+    finish(cpu, address, out, global && (pde & G) !== 0, true);
     return;
   }
   const pteAddress = paeAddress(pde, pdeHigh) + (((linear >>> 12) & 511) << 3);

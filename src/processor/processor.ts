@@ -28,18 +28,15 @@ export interface ProcessorOptions {
   readonly has: (feature: string) => boolean;
 }
 
-const modules = new Map<string, { interpreter: Interpreter; module: WebAssembly.Module }>();
+let compiled: { interpreter: Interpreter; module: WebAssembly.Module } | undefined;
 
-/** The interpreter for a memory size; generated and compiled once a size. */
-function interpreterFor(pages: number): { interpreter: Interpreter; module: WebAssembly.Module } {
-  const key = `${pages}`;
-  let entry = modules.get(key);
-  if (!entry) {
-    const interpreter = generateInterpreter({ initial: 1, maximum: 65536, shared: false });
-    entry = { interpreter, module: new WebAssembly.Module(interpreter.bytes) };
-    modules.set(key, entry);
+/** The interpreter, generated and compiled once for all domains of this thread: memory sizes are the instances' affair. */
+function compiledInterpreter(): { interpreter: Interpreter; module: WebAssembly.Module } {
+  if (!compiled) {
+    const interpreter = generateInterpreter();
+    compiled = { interpreter, module: new WebAssembly.Module(interpreter.bytes) };
   }
-  return entry;
+  return compiled;
 }
 
 /** Benign, contributory and page faults, for double faults (SDM 3A table 6-4). */
@@ -58,7 +55,7 @@ export class Processor {
   constructor(options: ProcessorOptions) {
     const pages = Math.ceil((MACHINE + options.machineBytes) / PAGE_64K);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    const { interpreter, module } = interpreterFor(0);
+    const { interpreter, module } = compiledInterpreter();
     this.cpu = new Cpu(memory, options.bus);
     this.translator = new Translator(this.cpu, interpreter, options.has);
     const { cpu } = this;

@@ -33,7 +33,7 @@ for (const { name, reported } of FORMATS) {
     try {
       await withDomain({ fda: image, snapshot: false }, async (domain) => {
         await sees(domain, PROMPT);
-        await command(domain, "ver", /^FreeCom version [\s\S]*A:\\>$/);
+        await command(domain, "ver", /^A:\\>ver\s+FreeCom version [\s\S]*A:\\>$/);
         const [listing] = await command(domain, "dir", /^ Directory of A:\\[\s\S]*\d dir\(s\)[\s\S]*A:\\>$/);
         for (const file of [/^KERNEL +SYS +45,450/m, /^COMMAND +COM +66,090/m, /^AUTOEXEC BAT/m]) {
           assert.match(listing, file);
@@ -42,7 +42,7 @@ for (const { name, reported } of FORMATS) {
         await domain.keyboard.press("ctrl-z");
         await command(domain, "", /\^Z[\s\S]*A:\\>$/);
 
-        await command(domain, "cls", /^A:\\>$(?![\s\S]*\S)/);
+        await command(domain, "cls", /(?<![\s\S])\s*A:\\>$/);
         domain.reset();
         await sees(domain, new RegExp(`Diskette drive A: ${reported.replace(".", "\\.")}`));
         await sees(domain, PROMPT);

@@ -15,6 +15,9 @@ import { STATUS, VARIANT } from "./record.ts";
 import { defineShared, type SharedFunctions } from "./shared.ts";
 import { defineX87Arms } from "./x87.ts";
 
+/** What a WebAssembly memory can have at most, in 64 KiB pages: the module fits a domain of any size. */
+const MAX_MEMORY_PAGES = 65536;
+
 /** Handler numbers that are not arms. */
 export const HANDLER = { helper: 0, end: 1 } as const;
 const FIRST_ARM = 2;
@@ -149,9 +152,9 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): 
 }
 
 /** Generate the interpreter module. Imports: env.memory, env.slowRead, env.slowModify, env.slowWrite, env.helper. */
-export function generateInterpreter(memoryPages: { initial: number; maximum: number; shared: boolean }): Interpreter {
+export function generateInterpreter(): Interpreter {
   const module = new ModuleWriter();
-  module.importMemory("env", "memory", memoryPages.initial, memoryPages.maximum, memoryPages.shared);
+  module.importMemory("env", "memory", 1, MAX_MEMORY_PAGES);
   const imports = {
     slowRead: module.importFunction("env", "slowRead", { params: ["i32", "i32"], results: ["i32"] }),
     slowModify: module.importFunction("env", "slowModify", { params: ["i32", "i32"], results: ["i32"] }),
