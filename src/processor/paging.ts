@@ -75,14 +75,7 @@ function walk32(cpu: Cpu, linear: number, access: Access, user: boolean, out: Tr
     if (denied(cpu, pde, access, user, false)) pageFault(cpu, linear, access, user, PF_ERROR.present);
     const marked = pde | ACCESSED | (access === "write" ? DIRTY : 0);
     if (marked !== pde) cpu.writePhysical32(pdeAddress, marked);
-    finish(
-      cpu,
-      ((pde & 0xffc00000) | (linear & 0x3fffff)) >>> 0,
-      out,
-      global && (pde & G) !== 0,
-      true,
-      (pde & RW) !== 0,
-    );
+    finish(cpu, ((pde & 0xffc00000) | (linear & 0x3fffff)) >>> 0, out, global && (pde & G) !== 0, true);
     return;
   }
   const pteAddress = (((pde & -4096) + (((linear >>> 12) & 1023) << 2)) & a20) >>> 0;
@@ -132,12 +125,5 @@ function walkPae(cpu: Cpu, linear: number, access: Access, user: boolean, out: T
   if (!(pde & ACCESSED)) cpu.writePhysical32(pdeAddress, pde | ACCESSED);
   const marked = pte | ACCESSED | (access === "write" ? DIRTY : 0);
   if (marked !== pte) cpu.writePhysical32(pteAddress, marked);
-  finish(
-    cpu,
-    paeAddress(pte, pteHigh) + (linear & 4095),
-    out,
-    global && (pte & G) !== 0,
-    false,
-    (pde & pte & RW) !== 0,
-  );
+  finish(cpu, paeAddress(pte, pteHigh) + (linear & 4095), out, global && (pte & G) !== 0, false);
 }
