@@ -50,6 +50,15 @@ test("what happens at a stop is configured", async () => {
   assert.deepEqual(await domain.exited, { kind: "poweroff", message: "switched off" });
 });
 
+test("under the instruction clock the guest begins after what its starter does next", async () => {
+  const { domain, machine } = await create({ clock: "instructions" });
+  domain.start();
+  assert.equal(machine.clock.holds, 1);
+  const real = await create({ clock: "real" });
+  real.domain.start();
+  assert.equal(real.machine.clock.holds, 0);
+});
+
 test("waiting for the screen ends when it matches, fails in guest time, and when the domain stops", async () => {
   const { domain, machine } = await create({ clock: "instructions" });
   domain.start();
@@ -59,7 +68,7 @@ test("waiting for the screen ends when it matches, fails in guest time, and when
   machine.print("C:\\>", 1);
   machine.clock.advance(20);
   assert.equal((await found)[0], "C:\\>");
-  assert.ok(machine.clock.holds > 0, "the guest waits while the program acts on what it saw");
+  assert.ok(machine.clock.holds > 1, "the guest waits while the program acts on what it saw");
 
   const late = domain.screen.waitFor(/never/, { timeout: 1000 });
   machine.clock.advance(1100);

@@ -37,8 +37,8 @@ export class VideoMemory implements MmioDevice {
   readonly cells = new Int32Array(this.bytes.buffer);
   /** The four latches, plane p in bits 8p+7…8p. */
   latch = 0;
-  /** Set by every write; the adapter clears it. */
-  changed = true;
+  /** Writes since power-on. */
+  changes = 0;
 
   #windowBase = 0;
   #windowSize = 0;
@@ -125,7 +125,7 @@ export class VideoMemory implements MmioDevice {
 
   write(offset: number, size: AccessSize, value: number): void {
     const address = offset - this.#windowBase;
-    this.changed = true;
+    this.changes++;
     if (address >= 0 && address + size <= this.#windowSize) {
       if (this.#writePath === WRITE_PATH.TEXT) {
         if (size === 1) {

@@ -64,6 +64,9 @@ export interface VgaState {
 }
 
 /** VGA display adapter. `ports` belongs at 3B0h (48 ports), `memory` at A0000h (128 KB). */
+/** Blink phases that a generation number tells apart. */
+const PHASES = 4096;
+
 export class Vga implements Display, Stateful<VgaState> {
   readonly ports: PortDevice;
   readonly memory: MmioDevice;
@@ -89,9 +92,8 @@ export class Vga implements Display, Stateful<VgaState> {
   /** Guest time at which the vertical interrupt was last cleared. */
   #interruptCleared = 0;
   #timing: Timing | undefined;
-  #changed = true;
-  #generation = 0;
-  #shownPhase = 0;
+  /** Visible changes of registers since power-on; memory counts its own. */
+  #changes = 0;
 
   constructor(deps: { clock: Clock }) {
     this.#clock = deps.clock;
@@ -112,13 +114,8 @@ export class Vga implements Display, Stateful<VgaState> {
   }
 
   get generation(): number {
-    const phase = this.#phaseNumber();
-    if (this.#changed || this.#memory.changed || phase !== this.#shownPhase) {
-      this.#changed = this.#memory.changed = false;
-      this.#shownPhase = phase;
-      this.#generation++;
-    }
-    return this.#generation;
+    // Made of counters, so that looking at it changes nothing.
+    return (this.#changes + this.#memory.changes) * PHASES + (this.#phaseNumber() & (PHASES - 1));
   }
 
   reset(): void {
@@ -182,7 +179,7 @@ export class Vga implements Display, Stateful<VgaState> {
   #configure(): void {
     this.#memory.configure(this.#sequencer, this.#graphics, this.#misc, (this.#videoEnable & 1) !== 0);
     this.#timing = undefined;
-    this.#changed = true;
+    this.#changes++;
   }
 
   #display(): DisplayState {
@@ -300,7 +297,7 @@ export class Vga implements Display, Stateful<VgaState> {
         break;
       case PORT.DAC_MASK:
         this.#dac.mask = value;
-        this.#changed = true;
+        this.#changes++;
         break;
       case PORT.DAC_READ_INDEX:
         this.#dac.setReadAddress(value);
@@ -310,7 +307,7 @@ export class Vga implements Display, Stateful<VgaState> {
         break;
       case PORT.DAC_DATA:
         this.#dac.writeData(value);
-        this.#changed = true;
+        this.#changes++;
         break;
       case PORT.GRAPHICS_INDEX:
         this.#graphicsIndex = value & 0x0f;
@@ -356,14 +353,14 @@ export class Vga implements Display, Stateful<VgaState> {
     if (this.#attributeData) {
       const before = this.#attributeIndex;
       this.#attributeIndex = value & (ATTRIBUTE_INDEX.INDEX_MASK | ATTRIBUTE_INDEX.PALETTE_ADDRESS_SOURCE);
-      if ((before ^ this.#attributeIndex) & ATTRIBUTE_INDEX.PALETTE_ADDRESS_SOURCE) this.#changed = true;
+      if ((before ^ this.#attributeIndex) & ATTRIBUTE_INDEX.PALETTE_ADDRESS_SOURCE) this.#changes++;
       return;
     }
     // The palette accepts writes with either address source, as the later ("type 2") video subsystem does.
     const index = this.#attributeIndex & ATTRIBUTE_INDEX.INDEX_MASK;
     if (index >= ATTRIBUTE_REGISTERS) return;
     this.#attribute[index] = value & ATTRIBUTE_BITS[index]!;
-    this.#changed = true;
+    this.#changes++;
   }
 
   #readCrtc(): number {
@@ -388,7 +385,7 @@ export class Vga implements Display, Stateful<VgaState> {
     if (this.#crtc[index] === next) return;
     this.#crtc[index] = next;
     this.#timing = undefined;
-    this.#changed = true;
+    this.#changes++;
   }
 
   #status0(): number {
