@@ -220,9 +220,6 @@ export class HvmDomain {
    */
   async run(): Promise<StopReason> {
     this.#stop = undefined;
-    // What the caller does right after starting the domain (waits, input) comes before the first instruction: with the
-    // instruction clock it must not depend on how far the host got meanwhile.
-    await yieldToHost();
     if (!this.#started) {
       this.#started = true;
       this.#powerOn();

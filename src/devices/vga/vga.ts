@@ -63,10 +63,10 @@ export interface VgaState {
   readonly interruptCleared: number;
 }
 
-/** VGA display adapter. `ports` belongs at 3B0h (48 ports), `memory` at A0000h (128 KB). */
 /** Blink phases that a generation number tells apart. */
 const PHASES = 4096;
 
+/** VGA display adapter. `ports` belongs at 3B0h (48 ports), `memory` at A0000h (128 KB). */
 export class Vga implements Display, Stateful<VgaState> {
   readonly ports: PortDevice;
   readonly memory: MmioDevice;
