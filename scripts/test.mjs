@@ -9,7 +9,7 @@ import { build, install, localProgram, ROOT, runProgram, runScript, say, seconds
 import { sourceFiles } from "./source-files.mjs";
 
 /** Test files that boot systems, start browsers or run long: after the quick ones. */
-const SLOW = [/\.oracle\.test\.ts$/, /\.boot\.test\.ts$/, /\.browser\.test\.ts$/];
+const SLOW = [/vectors-\w+\.test\.ts$/, /\.boot\.test\.ts$/, /\.browser\.test\.ts$/];
 const PARALLEL = 2;
 /** Lines of the runner's summary. */
 const TOTAL = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /;

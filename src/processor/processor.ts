@@ -14,7 +14,7 @@ import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts
 import { RECORD, RUN, STATUS } from "./interpreter/record.ts";
 import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
 import { MACHINE, SCRATCH_BLOCK, STATE } from "./memory-map.ts";
-import { ACTIVITY, BLOCKING, VECTOR } from "./registers.ts";
+import { ACTIVITY, BLOCKING, BREAKPOINT, breakpointKind, VECTOR } from "./registers.ts";
 import { Translator } from "./translator.ts";
 
 const PAGE_64K = 65536;
@@ -355,8 +355,7 @@ export class Processor {
     let hits = 0;
     for (let i = 0; i < 4; i++) {
       const enabled = (dr7 >> (i * 2)) & 3;
-      const kind = (dr7 >> (16 + i * 4)) & 3;
-      if (enabled && kind === 0 && cpu.get(DR[i]!) === linear) hits |= 1 << i;
+      if (enabled && breakpointKind(dr7, i).kind === BREAKPOINT.execute && cpu.get(DR[i]!) === linear) hits |= 1 << i;
     }
     if (hits === 0) return false;
     cpu.set("dr6", cpu.get("dr6") | hits);
@@ -378,10 +377,9 @@ export class Processor {
       return;
     }
     cpu.watches = [0, 1, 2, 3].flatMap((i) => {
-      const kind = (dr7 >> (16 + i * 4)) & 3;
-      if (!((dr7 >> (i * 2)) & 3) || kind === 0 || kind === 2) return [];
-      const bytes = [1, 2, 8, 4][(dr7 >> (18 + i * 4)) & 3]!;
-      return [{ linear: cpu.get(DR[i]!) & -bytes, bytes, write: kind === 1, bit: 1 << i }];
+      const { kind, length } = breakpointKind(dr7, i);
+      if (!((dr7 >> (i * 2)) & 3) || kind === BREAKPOINT.execute || kind === BREAKPOINT.io) return [];
+      return [{ linear: cpu.get(DR[i]!) & -length, bytes: length, write: kind === BREAKPOINT.write, bit: 1 << i }];
     });
     if (cpu.watches.length > 0 || before > 0) cpu.flushAll();
   }

@@ -42,6 +42,14 @@ export const SYSTEM_TYPE = {
 export const DR6 = { BD: 1 << 13, BS: 1 << 14, BT: 1 << 15, FIXED: 0xffff0ff0 } as const;
 export const DR7 = { GD: 1 << 13, FIXED: 0x400 } as const;
 
+/** R/W fields of DR7 (SDM 3B 17.2.4). */
+export const BREAKPOINT = { execute: 0, write: 1, io: 2, access: 3 } as const;
+
+/** Kind and length in bytes of breakpoint `i` (0–3) as DR7 says. */
+export function breakpointKind(dr7: number, i: number): { kind: number; length: number } {
+  return { kind: (dr7 >> (16 + i * 4)) & 3, length: [1, 2, 8, 4][(dr7 >> (18 + i * 4)) & 3] ?? 1 };
+}
+
 /** Blocking bits of the VMCS interruptibility field (SDM 3C 25.4.2). */
 export const BLOCKING = { STI: 1, MOV_SS: 2, SMI: 4, NMI: 8 } as const;
 

@@ -6,7 +6,7 @@ import type { Cpu } from "../cpu.ts";
 import { EXIT, exitInstruction } from "../exits.ts";
 import { RECORD, SHAPE } from "../interpreter/record.ts";
 import { SHADOW, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
-import { VECTOR } from "../registers.ts";
+import { BREAKPOINT, breakpointKind, CR4, VECTOR } from "../registers.ts";
 import { address16, type Helper, immediate, jump, STATUS, segmentOf, sizeOf } from "./operands.ts";
 
 /** #GP(0) unless IOPL or the TSS's permission bitmap allows the ports (SDM 1 19.5.2). */
@@ -20,6 +20,20 @@ export function checkPorts(cpu: Cpu, port: number, bytes: number): void {
   if (at + 1 > limit) throw cpu.fault(VECTOR.GP, 0);
   const bits = cpu.readSystem((base + at) | 0, 2) >> (port & 7);
   if (bits & ((1 << bytes) - 1)) throw cpu.fault(VECTOR.GP, 0);
+}
+
+/** I/O breakpoints (CR4.DE, R/W = 10b): a trap after the instruction, pending until it is carried out (SDM 3B 17.2.4). */
+function noteBreakpoints(cpu: Cpu, port: number, bytes: number): void {
+  const dr7 = cpu.get("dr7");
+  if ((dr7 & 0xff) === 0 || !(cpu.get("cr4") & CR4.DE)) return;
+  for (const [i, name] of (["dr0", "dr1", "dr2", "dr3"] as const).entries()) {
+    const enabled = (dr7 >> (i * 2)) & 3;
+    const { kind, length } = breakpointKind(dr7, i);
+    const first = cpu.get(name) & -length & 0xffff;
+    if (enabled && kind === BREAKPOINT.io && port < first + length && first < port + bytes) {
+      cpu.set("pendingDebug", cpu.get("pendingDebug") | (1 << i));
+    }
+  }
 }
 
 /** Exit qualification of an I/O instruction (SDM 3C 28.2.1, table 28-5). */
@@ -40,6 +54,7 @@ function portAccess(cpu: Cpu, pc: number, input: boolean): number {
   const dx = input ? cpu.u8[pc + RECORD.rb] === DX_SLOT : cpu.u8[pc + RECORD.ra] === DX_SLOT;
   const port = dx ? cpu.gpr16(2) : immediate(cpu, pc) & 0xff;
   checkPorts(cpu, port, bytes);
+  noteBreakpoints(cpu, port, bytes);
   return exitInstruction(cpu, pc, EXIT.ioInstruction, qualification(bytes, input, false, false, !dx, port));
 }
 
@@ -54,6 +69,7 @@ function portString(cpu: Cpu, pc: number, input: boolean): number {
   if (count === 0) return STATUS.next;
   const port = cpu.gpr16(2);
   checkPorts(cpu, port, bytes);
+  noteBreakpoints(cpu, port, bytes);
   const register = input ? 7 : 6;
   const offset = short ? cpu.gpr16(register) : cpu.gpr(register);
   const segment = input ? SEG.ES : segmentOf(cpu, pc);
