@@ -11,6 +11,14 @@ export const NS_PER_INSTRUCTION = 10;
 const MAX_BUDGET = 1 << 20;
 /** Shortest budget under the real clock, so that a near deadline does not cost an exit for each instruction. */
 const MIN_BUDGET = 2000;
+/**
+ * A guest that only counts ticks (fewer than so many instructions between halts, so many times in a row) sleeps at least
+ * SLACK_MS at a time: its ticks come in small groups, and none is lost. Anything that raises an interrupt wakes it at once.
+ */
+const LIGHT_INSTRUCTIONS = 20_000;
+const LIGHT_WAKES = 30;
+const SLACK_MS = 40;
+const PACING_MS = 0.05;
 /** The host's clock went on while the process did not run (suspended, debugged): guest time does not follow further. */
 const MAX_STEP = 1e9;
 
@@ -42,6 +50,9 @@ export class RealClock implements DomainClock {
   #guest = 0;
   #host: number;
   #paused = false;
+  /** Instructions since the guest last halted, and how many halts in a row came after next to none. */
+  #sinceIdle = 0;
+  #lightWakes = 0;
   /** Instructions per guest ns, smoothed, to turn deadlines into budgets. */
   #rate = 0.05;
   #lastInstructions = 0;
@@ -91,6 +102,7 @@ export class RealClock implements DomainClock {
 
   advance(count: number): void {
     this.#lastInstructions += count;
+    this.#sinceIdle += count;
     const elapsed = this.#guest - this.#lastTime;
     if (elapsed < 2e6) return;
     if (this.#lastInstructions > 1000) this.#rate = this.#rate * 0.7 + (this.#lastInstructions / elapsed) * 0.3;
@@ -111,7 +123,14 @@ export class RealClock implements DomainClock {
     // Instructions executed before a pause say nothing about speed.
     this.#lastInstructions = 0;
     this.#lastTime = this.#guest;
-    return Math.max(0, (this.#queue.next - this.now()) / 1e6);
+    this.#lightWakes = this.#sinceIdle < LIGHT_INSTRUCTIONS ? this.#lightWakes + 1 : 0;
+    this.#sinceIdle = 0;
+    const left = (this.#queue.next - this.now()) / 1e6;
+    // A very short wait is a device that paces what it still owes: sleeping would make it owe more.
+    if (left < PACING_MS) return 0;
+    // Hosts cut timers to whole ms: waking early only to sleep again costs as much as a tick of the guest.
+    const wait = Math.ceil(left);
+    return wait > 1 && this.#lightWakes > LIGHT_WAKES ? Math.max(wait, SLACK_MS) : wait;
   }
 
   pause(): void {

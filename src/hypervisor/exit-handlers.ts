@@ -44,6 +44,7 @@ function advance(domain: HvmDomain): void {
   // The single-step trap of an instruction that the hypervisor carried out (SDM 3C 27.7.3).
   if (cpu.get("eflags") & EFLAGS.TF) cpu.set("pendingDebug", cpu.get("pendingDebug") | DR6.BS);
   cpu.set("eip", (cpu.get("eip") + cpu.get("exitInstructionLength")) | 0);
+  cpu.set("eflags", cpu.get("eflags") & ~EFLAGS.RF);
 }
 
 function handleCpuid(domain: HvmDomain): undefined {
@@ -58,7 +59,8 @@ function handleCpuid(domain: HvmDomain): undefined {
 
 function handleHlt(domain: HvmDomain): undefined {
   advance(domain);
-  domain.halt();
+  // A single-step trap wakes the processor before it sleeps.
+  if (domain.cpu.get("pendingDebug") === 0) domain.halt();
 }
 
 function handleRdmsr(domain: HvmDomain): undefined {

@@ -229,7 +229,7 @@ export class HvmDomain {
       if (this.#paused) await this.#sleep(Number.POSITIVE_INFINITY);
       else if (blocker) await this.#waitFor(blocker);
       else {
-        const idle = this.#slice();
+        const idle = this.#guardedSlice();
         if (this.#stop) break;
         if (idle > 0) await this.#sleep(idle);
         else await yieldToHost();
@@ -245,6 +245,17 @@ export class HvmDomain {
     this.#waiting = undefined;
     this.onReset?.();
     if (this.initialState.mode === "protected") this.enter(this.initialState);
+  }
+
+  /** A defect of ours stops this domain, and neither the host nor another domain. */
+  #guardedSlice(): number {
+    try {
+      return this.#slice();
+    } catch (error) {
+      const what = error instanceof Error ? error.message : String(error);
+      this.#finish({ kind: "crash", message: `internal error: ${what}, at ${this.#where()}` });
+      return 0;
+    }
   }
 
   /** Run guest and timers for a stretch of host time; returns host ms to sleep, 0 to go on at once. */
@@ -280,7 +291,7 @@ export class HvmDomain {
       this.clock.advance(this.processor.instructions - before);
       this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1);
       const handler = EXIT_HANDLERS[reason];
-      const problem = handler ? handler(this) : `VM exit ${EXIT_NAMES[reason & 0xffff] ?? reason} that nothing handles`;
+      const problem = handler ? handler(this) : this.#unexpected(reason);
       if (problem !== undefined) {
         this.#finish({ kind: "crash", message: `${problem}, at ${this.#where()}` });
         return;
@@ -370,6 +381,12 @@ export class HvmDomain {
       };
     });
     this.#wake = undefined;
+  }
+
+  #unexpected(reason: number): string {
+    const failed = this.processor.entryProblem;
+    if (failed !== undefined) return `VM entry failed: ${failed}`;
+    return `VM exit ${EXIT_NAMES[reason & 0xffff] ?? reason} that nothing handles`;
   }
 
   #where(): string {

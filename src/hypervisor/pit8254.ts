@@ -26,7 +26,7 @@ const STATUS = { NULL_COUNT: 1 << 6, OUT: 1 << 7 } as const;
 const CONTROL_PORT = 3;
 
 /** Least time between ticks that are made up for, ns. */
-const CATCH_UP_GAP = 200_000;
+const CATCH_UP_GAP = 20_000;
 
 /** State of one counter. Times are ns of guest time. */
 export interface PitCounterState {
@@ -396,7 +396,9 @@ export class Pit8254 implements PortDevice, Stateful<Pit8254State> {
       const late = Math.floor((now - deadline) / counter.period);
       if (late > 0) this.missed = Math.min(this.missed + late, this.maxCatchUp);
     }
-    this.pulse();
+    // While ticks are being made up for, this one queues behind them.
+    if (this.outstanding && this.missed > 0) this.missed = Math.min(this.missed + 1, this.maxCatchUp);
+    else this.pulse();
     this.armTick(now);
   }
 

@@ -18,7 +18,10 @@ export interface MmioBus {
 /** Thrown inside TypeScript semantics for a guest exception; caught where semantics are called, never outside. */
 export class GuestFault {
   vector = 0;
+  /** Error code; of #DB the bits for DR6. */
   error = 0;
+  /** Raised behind the commit point of a task switch: it belongs to the instruction at `eip` of the new task. */
+  newTask = false;
 }
 
 /** Bits of the mode key: what decoding depends on. */
@@ -106,9 +109,15 @@ export class Cpu {
     return this.i32[(STATE + segmentField(segment, field)) >> 2]!;
   }
 
+  /** Lowest or highest offset of a segment that may be read or written; unsigned. */
+  bound(segment: number, which: "readLow" | "readHigh" | "writeLow" | "writeHigh"): number {
+    return this.i32[(STATE + segmentField(segment, which)) >> 2]! >>> 0;
+  }
+
   /** Load a segment register with its hidden part, and derive the bounds that accesses are checked against. */
   setSegment(segment: number, selector: number, base: number, limit: number, ar: number): void {
     const at = (STATE + segmentField(segment, "base")) >> 2;
+    this.entryChecked = false;
     this.i32[at] = base;
     this.i32[at + 1] = 0;
     this.i32[at + 2] = limit;
@@ -191,6 +200,7 @@ export class Cpu {
   fault(vector: number, error = 0): GuestFault {
     this.#fault.vector = vector;
     this.#fault.error = error;
+    this.#fault.newTask = false;
     return this.#fault;
   }
 
@@ -200,6 +210,12 @@ export class Cpu {
     const last = (linear + bytes - 1) | 0;
     if ((last ^ linear) & -PAGE) this.readForWrite(last & -PAGE, 1);
   }
+
+  /** Work that string instructions did beyond their one tick of the preemption timer, in ticks. */
+  extraWork = 0;
+
+  /** No segment register was loaded since the last VM entry found them in order. */
+  entryChecked = false;
 
   /** Set by INT n and its kin, which clear TF: no single-step trap follows them. */
   trapSuppressed = false;
@@ -286,6 +302,22 @@ export class Cpu {
     this.i32[index] = entry;
     if (t.large) this.#largeRegions[page >>> 10] = 1;
     return t;
+  }
+
+  /**
+   * Machine offset of the code byte at `linear`, or -1 when it is not in RAM or ROM; throws the fetch fault. What the
+   * tables hold is believed, so that it does not matter where a run is cut.
+   */
+  fetch(linear: number): number {
+    const user = this.#user();
+    const table = (SHADOW.readSupervisor + (user ? USER_TABLES : 0) + EXECUTE_TABLE) >> 2;
+    const entry = this.i32[table + (linear >>> 12)]!;
+    return entry >= 0 ? entry + (linear & (PAGE - 1)) : this.translate(linear, "execute", user).machine;
+  }
+
+  /** The code byte at `linear`, for which {@link fetch} found no memory. */
+  fetchMmio(linear: number): number {
+    return this.bus.mmioRead(this.translate(linear, "execute", this.#user()).gpa, 1);
   }
 
   /** Pages with a data breakpoint: accesses to them take the slow path and are noted in {@link watchHits}. */

@@ -69,10 +69,11 @@ export function nullSegment(cpu: Cpu, segment: number, selector: number): void {
 
 /** Load a selector as real mode does: base = selector × 16, limit and rights kept ("unreal" limits survive). */
 export function loadRealSegment(cpu: Cpu, segment: number, selector: number): void {
-  const limit = cpu.segment(segment, "limit");
-  let ar = cpu.segment(segment, "ar");
-  if (ar & AR.UNUSABLE || segment !== SEG.CS) ar = (ar & AR.DB) | REAL_DATA;
-  cpu.setSegment(segment, selector, (selector & 0xffff) << 4, ar & AR.UNUSABLE ? 0xffff : limit, ar);
+  const ar = cpu.segment(segment, "ar");
+  const base = (selector & 0xffff) << 4;
+  if (ar & AR.UNUSABLE) cpu.setSegment(segment, selector, base, 0xffff, REAL_DATA);
+  else if (segment === SEG.CS) cpu.setSegment(segment, selector, base, cpu.segment(segment, "limit"), ar);
+  else cpu.setSegment(segment, selector, base, cpu.segment(segment, "limit"), (ar & (AR.DB | AR.G)) | REAL_DATA);
 }
 
 /** Load a selector in virtual-8086 mode: everything about the segment is fixed. */

@@ -13,7 +13,7 @@ import {
   selectorError,
 } from "./descriptors.ts";
 import { AR, CR4, SYSTEM_TYPE, TYPE, VECTOR } from "./registers.ts";
-import { switchTask, TASK_SOURCE } from "./tasks.ts";
+import { inNewTask, switchTask, TASK_SOURCE } from "./tasks.ts";
 
 /** What delivers: it decides privilege checks and the EXT bit. */
 export const SOURCE = {
@@ -79,9 +79,7 @@ function deliverProtected(cpu: Cpu, vector: number, source: number, error: numbe
   if (!(high & 0x8000)) throw cpu.fault(VECTOR.NP, idtError);
   if (type === SYSTEM_TYPE.TASK_GATE) {
     switchTask(cpu, low >>> 16, TASK_SOURCE.gate, eip, ext);
-    if (error !== undefined) {
-      cpu.push(error, accessRightsOfTr(cpu) & 8 ? 4 : 2);
-    }
+    if (error !== undefined) inNewTask(() => cpu.push(error, accessRightsOfTr(cpu) & 8 ? 4 : 2));
     return;
   }
   const wide = (type & 8) !== 0;

@@ -38,8 +38,13 @@ export function walk(cpu: Cpu, linear: number, access: Access, user: boolean, ou
   else walk32(cpu, linear, access, user, out);
 }
 
+/** A physical address as it leaves the processor: line 20 may be forced low. */
+function throughA20(cpu: Cpu, address: number): number {
+  return address >= 0x1_0000_0000 ? address : (address & cpu.get("a20Mask")) >>> 0;
+}
+
 function finish(cpu: Cpu, address: number, out: Translation, global: boolean, large: boolean): void {
-  const gpa = address >= 0x1_0000_0000 ? address : (address & cpu.get("a20Mask")) >>> 0;
+  const gpa = throughA20(cpu, address);
   out.gpa = gpa;
   out.machine = cpu.machineOf(gpa);
   out.global = global;
@@ -98,10 +103,11 @@ function walkPae(cpu: Cpu, linear: number, access: Access, user: boolean, out: T
   const highReserved = PAE_HIGH_RESERVED | (nxe ? 0 : NX_HIGH);
   const global = (cpu.get("cr4") & CR4.PGE) !== 0;
   const fault = (flags: number): never => pageFault(cpu, linear, access, user, flags);
-  const pdpteAddress = ((cpu.get("cr3") & -32) >>> 0) + ((linear >>> 30) << 3);
+  const pdpteAddress = throughA20(cpu, ((cpu.get("cr3") & -32) >>> 0) + ((linear >>> 30) << 3));
   const pdpte = cpu.readPhysical32(pdpteAddress);
   if (!(pdpte & P)) fault(0);
-  const pdeAddress = paeAddress(pdpte, cpu.readPhysical32(pdpteAddress + 4)) + (((linear >>> 21) & 511) << 3);
+  const directory = paeAddress(pdpte, cpu.readPhysical32(pdpteAddress + 4));
+  const pdeAddress = throughA20(cpu, directory + (((linear >>> 21) & 511) << 3));
   const pde = cpu.readPhysical32(pdeAddress);
   if (!(pde & P)) fault(0);
   const pdeHigh = cpu.readPhysical32(pdeAddress + 4);
@@ -116,7 +122,7 @@ function walkPae(cpu: Cpu, linear: number, access: Access, user: boolean, out: T
     finish(cpu, address, out, global && (pde & G) !== 0, true);
     return;
   }
-  const pteAddress = paeAddress(pde, pdeHigh) + (((linear >>> 12) & 511) << 3);
+  const pteAddress = throughA20(cpu, paeAddress(pde, pdeHigh) + (((linear >>> 12) & 511) << 3));
   const pte = cpu.readPhysical32(pteAddress);
   if (!(pte & P)) fault(0);
   const pteHigh = cpu.readPhysical32(pteAddress + 4);

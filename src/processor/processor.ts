@@ -14,7 +14,7 @@ import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts
 import { RECORD, RUN, STATUS } from "./interpreter/record.ts";
 import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
 import { MACHINE, SCRATCH_BLOCK, STATE } from "./memory-map.ts";
-import { ACTIVITY, BLOCKING, BREAKPOINT, breakpointKind, VECTOR } from "./registers.ts";
+import { ACTIVITY, BLOCKING, BREAKPOINT, breakpointKind, DR6, DR7, VECTOR } from "./registers.ts";
 import { Translator } from "./translator.ts";
 
 const PAGE_64K = 65536;
@@ -44,9 +44,13 @@ function isContributory(vector: number): boolean {
   return vector === VECTOR.DE || (vector >= VECTOR.TS && vector <= VECTOR.GP);
 }
 
+const DR = ["dr0", "dr1", "dr2", "dr3"] as const;
+
 export class Processor {
   readonly cpu: Cpu;
   readonly translator: Translator;
+  /** Why the last VM entry failed, for people. */
+  entryProblem: string | undefined;
   /** Guest instructions completed since power-on. */
   instructions = 0;
   readonly #run: () => number;
@@ -87,7 +91,10 @@ export class Processor {
             if (!(fault instanceof GuestFault)) throw fault;
             cpu.set("faultError", fault.error);
             cpu.set("faultVector", fault.vector);
-            return STATUS.fault;
+            if (!fault.newTask) return STATUS.fault;
+            // The task switch is done: the instruction is over, and the fault is met at the new EIP.
+            cpu.set("startEip", cpu.get("eip"));
+            return STATUS.exit;
           }
         },
       },
@@ -123,10 +130,12 @@ export class Processor {
   vmwrite(encoding: number, value: number): boolean {
     if (encoding === 0x6820) {
       this.cpu.setEflags(value);
+      this.cpu.entryChecked = false;
       return true;
     }
     const field = VMCS_FIELDS.get(encoding);
     if (field === undefined) return false;
+    this.cpu.entryChecked = false;
     this.cpu.i32[(STATE + field.offset) >> 2] = value;
     return true;
   }
@@ -137,8 +146,8 @@ export class Processor {
    */
   run(): number {
     const { cpu } = this;
-    const problem = checkEntry(cpu);
-    if (problem !== undefined) {
+    this.entryProblem = checkEntry(cpu);
+    if (this.entryProblem !== undefined) {
       cpu.set("exitReason", EXIT.invalidGuestState | ENTRY_FAILURE);
       cpu.set("exitQualification", 0);
       return EXIT.invalidGuestState | ENTRY_FAILURE;
@@ -175,13 +184,12 @@ export class Processor {
     return cpu.get("exitReason") !== -1;
   }
 
-  /** Debug traps that were pending at entry. */
+  /** Debug traps that were pending at entry (SDM 3C 27.7.3). */
   #pendingDebug(): void {
     const { cpu } = this;
-    cpu.set("dr6", cpu.get("dr6") | (cpu.get("pendingDebug") & PENDING_DEBUG));
+    const pending = cpu.get("pendingDebug") & (DR6.B | DR6.BS);
     cpu.set("pendingDebug", 0);
-    const eip = cpu.get("eip");
-    if (!this.#intercepted(VECTOR.DB, 0, eip)) this.#deliver(VECTOR.DB, SOURCE.exception, undefined, eip);
+    if (pending !== 0) this.#debugTrap(pending);
   }
 
   /** Deliver an event; faults on the way become double and triple faults. */
@@ -190,16 +198,20 @@ export class Processor {
     let v = vector;
     let from = source;
     let code = error;
+    let at = eip;
     for (;;) {
       try {
-        deliver(cpu, v, from, code, eip);
+        deliver(cpu, v, from, code, at);
+        // Whatever blocked events ends with the delivery of one.
+        cpu.endShadow();
         cpu.updateMode();
         return;
       } catch (fault) {
         if (!(fault instanceof GuestFault)) throw fault;
         cpu.updateMode();
+        if (fault.newTask) at = cpu.get("eip");
         if (v === VECTOR.DF && from === SOURCE.exception) {
-          cpu.set("eip", eip);
+          cpu.set("eip", at);
           cpu.set("exitReason", EXIT.tripleFault);
           cpu.set("exitQualification", 0);
           return;
@@ -209,7 +221,7 @@ export class Processor {
         const double =
           (isContributory(first) && isContributory(second)) ||
           (first === VECTOR.PF && (isContributory(second) || second === VECTOR.PF));
-        if (this.#intercepted(double ? VECTOR.DF : second, double ? 0 : fault.error, eip)) {
+        if (this.#intercepted(double ? VECTOR.DF : second, double ? 0 : fault.error, at)) {
           cpu.set(
             "idtVectoringInfo",
             INTERRUPTION.valid | v | (from << INTERRUPTION.typeShift) | (code === undefined ? 0 : INTERRUPTION.error),
@@ -226,7 +238,7 @@ export class Processor {
     }
   }
 
-  /** Whether the exception bitmap takes `vector` to the hypervisor; records the exit. */
+  /** Whether the exception bitmap takes `vector` to the hypervisor; records the exit, or else the cause of a #DB. */
   #intercepted(vector: number, error: number, eip: number): boolean {
     const { cpu } = this;
     let wanted = ((cpu.get("exceptionBitmap") >>> vector) & 1) === 1;
@@ -234,10 +246,14 @@ export class Processor {
       const match = (error & cpu.get("pageFaultMask")) === cpu.get("pageFaultMatch");
       if (!match) wanted = !wanted;
     }
-    if (!wanted) return false;
+    if (!wanted) {
+      // An exit leaves DR6 to the hypervisor, which finds the bits in the qualification (SDM 3C 28.1).
+      if (vector === VECTOR.DB) cpu.set("dr6", cpu.get("dr6") | error);
+      return false;
+    }
     cpu.set("eip", eip);
     cpu.set("exitReason", EXIT.exceptionOrNmi);
-    cpu.set("exitQualification", vector === VECTOR.PF ? cpu.get("cr2") : 0);
+    cpu.set("exitQualification", vector === VECTOR.PF ? cpu.get("cr2") : vector === VECTOR.DB ? error : 0);
     const withError = pushesErrorCode(vector) && (cpu.protectedMode || cpu.virtual8086);
     cpu.set(
       "exitInterruptionInfo",
@@ -271,7 +287,8 @@ export class Processor {
       cpu.set("preemptionTimer", 0);
       return this.#exit(EXIT.preemptionTimer);
     }
-    const debug = (cpu.get("dr7") & 0xff) !== 0;
+    const debug = (cpu.get("dr7") & DR7.ENABLED) !== 0;
+    if (debug || cpu.watches.length > 0) this.#updateWatches();
     const single = shadow !== 0 || (flags & (EFLAGS.TF | EFLAGS.RF)) !== 0 || debug;
     if (debug && !(flags & EFLAGS.RF) && this.#codeBreakpoint()) return -1;
     cpu.trapSuppressed = false;
@@ -290,6 +307,8 @@ export class Processor {
   #execute(budget: number): void {
     const { cpu } = this;
     cpu.set("budget", budget);
+    // A link that the last stay left open leads to where that one went on, not to an exception's or interrupt's handler.
+    cpu.set("linkSlot", 0);
     this.#budget = budget;
     let spent = 0;
     const status = this.#run();
@@ -313,11 +332,26 @@ export class Processor {
         break;
       }
       default:
+        if (cpu.get("faultVector") >= 0) {
+          // Met by the first moments of a new task.
+          const vector = cpu.get("faultVector");
+          cpu.set("faultVector", -1);
+          this.#fault(vector, cpu.get("faultError"));
+        }
     }
     this.#completed = spent > 0 && status !== RUN.fault;
-    this.instructions += spent;
-    this.#stay += spent;
-    cpu.set("preemptionTimer", cpu.get("preemptionTimer") - spent);
+    this.#spend(spent);
+    if (cpu.extraWork > 0) {
+      cpu.set("preemptionTimer", cpu.get("preemptionTimer") - cpu.extraWork);
+      cpu.extraWork = 0;
+    }
+  }
+
+  /** `count` instructions, or attempts at one, have gone by. */
+  #spend(count: number): void {
+    this.instructions += count;
+    this.#stay += count;
+    this.cpu.set("preemptionTimer", this.cpu.get("preemptionTimer") - count);
   }
 
   #completed = false;
@@ -333,7 +367,7 @@ export class Processor {
     }
     if (flags & EFLAGS.RF) cpu.set("eflags", cpu.get("eflags") & ~EFLAGS.RF);
     let dr6 = 0;
-    if (flags & EFLAGS.TF && !cpu.trapSuppressed) dr6 |= 1 << 14;
+    if (flags & EFLAGS.TF && !cpu.trapSuppressed) dr6 |= DR6.BS;
     if (cpu.watchHits) {
       dr6 |= cpu.watchHits;
       cpu.watchHits = 0;
@@ -341,9 +375,13 @@ export class Processor {
     if (dr6 === 0 || cpu.get("activity") === ACTIVITY.shutdown) return;
     // Debug traps wait while MOV SS or POP SS shadows the next instruction (SDM 3A 6.8.3).
     if (cpu.get("interruptibility") & BLOCKING.MOV_SS) return;
-    cpu.set("dr6", cpu.get("dr6") | dr6);
-    const eip = cpu.get("eip");
-    if (this.#intercepted(VECTOR.DB, 0, eip)) return;
+    this.#debugTrap(dr6);
+  }
+
+  /** #DB as a trap, with the bits that DR6 gets. */
+  #debugTrap(dr6: number): void {
+    const eip = this.cpu.get("eip");
+    if (this.#intercepted(VECTOR.DB, dr6, eip)) return;
     this.#deliver(VECTOR.DB, SOURCE.exception, undefined, eip);
   }
 
@@ -358,24 +396,22 @@ export class Processor {
       if (enabled && breakpointKind(dr7, i).kind === BREAKPOINT.execute && cpu.get(DR[i]!) === linear) hits |= 1 << i;
     }
     if (hits === 0) return false;
-    cpu.set("dr6", cpu.get("dr6") | hits);
-    this.#fault(VECTOR.DB, 0);
-    cpu.set("preemptionTimer", cpu.get("preemptionTimer") - 1);
+    this.#fault(VECTOR.DB, hits);
+    this.#spend(1);
     return true;
   }
+
+  #watchedDr7 = 0;
+  readonly #watchedLinear = new Int32Array(DR.length);
 
   /** Data breakpoints of DR7, as watches of the memory path. */
   #updateWatches(): void {
     const { cpu } = this;
     const dr7 = cpu.get("dr7");
+    if (dr7 === this.#watchedDr7 && DR.every((name, i) => cpu.get(name) === this.#watchedLinear[i])) return;
+    this.#watchedDr7 = dr7;
+    for (const [i, name] of DR.entries()) this.#watchedLinear[i] = cpu.get(name);
     const before = cpu.watches.length;
-    if ((dr7 & 0xff) === 0) {
-      if (before > 0) {
-        cpu.watches = [];
-        cpu.flushAll();
-      }
-      return;
-    }
     cpu.watches = [0, 1, 2, 3].flatMap((i) => {
       const { kind, length } = breakpointKind(dr7, i);
       if (!((dr7 >> (i * 2)) & 3) || kind === BREAKPOINT.execute || kind === BREAKPOINT.io) return [];
@@ -387,7 +423,7 @@ export class Processor {
   /** Machine offset of CS:EIP for execution, or -1 when it is not in RAM or ROM; throws the fetch fault. */
   #fetchAddress(eip: number): number {
     const { cpu } = this;
-    return cpu.translate((cpu.segment(SEG.CS, "base") + eip) | 0, "execute", cpu.cpl === 3).machine;
+    return cpu.fetch((cpu.segment(SEG.CS, "base") + eip) | 0);
   }
 
   #miss(): void {
@@ -395,6 +431,7 @@ export class Processor {
     const eip = cpu.get("eip");
     let machine: number;
     if (eip >>> 0 > cpu.segment(SEG.CS, "limit") >>> 0) {
+      this.#spend(1);
       this.#fault(VECTOR.GP, 0);
       return;
     }
@@ -402,14 +439,14 @@ export class Processor {
       machine = this.#fetchAddress(eip);
     } catch (fault) {
       if (!(fault instanceof GuestFault)) throw fault;
-      cpu.set("preemptionTimer", cpu.get("preemptionTimer") - 1);
+      this.#spend(1);
       this.#fault(fault.vector, fault.error);
       return;
     }
     const second = (): number => {
       try {
         const next = (((cpu.segment(SEG.CS, "base") + eip) | 0) & -4096) + 4096;
-        return cpu.translate(next | 0, "execute", cpu.cpl === 3).machine;
+        return cpu.fetch(next | 0);
       } catch (fault) {
         if (!(fault instanceof GuestFault)) throw fault;
         return -1;
@@ -423,6 +460,7 @@ export class Processor {
     const { cpu } = this;
     const eip = cpu.get("eip");
     const limit = cpu.segment(SEG.CS, "limit") >>> 0;
+    const cr2 = cpu.get("cr2");
     let available = 0;
     let vector = -1;
     let error = 0;
@@ -434,8 +472,8 @@ export class Processor {
       }
       try {
         const linear = (cpu.segment(SEG.CS, "base") + offset) | 0;
-        const t = cpu.translate(linear, "execute", cpu.cpl === 3);
-        this.#fetched[available] = t.machine >= 0 ? cpu.u8[t.machine]! : cpu.bus.mmioRead(t.gpa, 1);
+        const machine = cpu.fetch(linear);
+        this.#fetched[available] = machine >= 0 ? cpu.u8[machine]! : cpu.fetchMmio(linear);
       } catch (fault) {
         if (!(fault instanceof GuestFault)) throw fault;
         vector = fault.vector;
@@ -445,29 +483,29 @@ export class Processor {
     }
     const length = this.translator.single(this.#fetched, available);
     if (length < 0) {
-      cpu.set("preemptionTimer", cpu.get("preemptionTimer") - 1);
+      this.#spend(1);
       if (vector >= 0) this.#fault(vector, error);
       else this.#fault(VECTOR.GP, 0);
       return;
     }
+    // Bytes behind the instruction may have met a page fault that nobody shall see.
+    cpu.set("cr2", cr2);
     cpu.set("cutBlock", SCRATCH_BLOCK);
   }
 
   /** Fewer instructions are wanted than the next block has: run a copy of its beginning. */
   #cut(count: number): void {
     const { cpu } = this;
+    const cr2 = cpu.get("cr2");
     let machine = -1;
     try {
       machine = this.#fetchAddress(cpu.get("eip"));
     } catch (fault) {
       // The page went while a linked block led here: what follows fetches, and raises, as usual.
       if (!(fault instanceof GuestFault)) throw fault;
+      cpu.set("cr2", cr2);
     }
     if (machine < 0 || !this.translator.cut(machine, count)) this.#fetchSingle();
     else cpu.set("cutBlock", SCRATCH_BLOCK);
   }
 }
-
-/** B0–B3 and BS of the pending debug exceptions, as they go to DR6 (SDM 3C 25.4.2). */
-const PENDING_DEBUG = 0x400f;
-const DR = ["dr0", "dr1", "dr2", "dr3"] as const;

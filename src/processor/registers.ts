@@ -39,8 +39,8 @@ export const SYSTEM_TYPE = {
 } as const; // biome-ignore format: a table
 
 /** DR6 and DR7. */
-export const DR6 = { BD: 1 << 13, BS: 1 << 14, BT: 1 << 15, FIXED: 0xffff0ff0 } as const;
-export const DR7 = { GD: 1 << 13, FIXED: 0x400 } as const;
+export const DR6 = { B: 0xf, BD: 1 << 13, BS: 1 << 14, BT: 1 << 15, FIXED: 0xffff0ff0 } as const;
+export const DR7 = { ENABLED: 0xff, GD: 1 << 13, FIXED: 0x400 } as const;
 
 /** R/W fields of DR7 (SDM 3B 17.2.4). */
 export const BREAKPOINT = { execute: 0, write: 1, io: 2, access: 3 } as const;

@@ -1,7 +1,7 @@
 /** Hardware task switching through TSS descriptors and task gates. SDM 3A 7.3. */
 import { EFLAGS } from "../isa/flags.ts";
 import { SEG } from "../isa/state.ts";
-import type { Cpu } from "./cpu.ts";
+import { type Cpu, GuestFault } from "./cpu.ts";
 import {
   accessRights,
   type Descriptor,
@@ -15,7 +15,7 @@ import {
   readDescriptor,
   selectorError,
 } from "./descriptors.ts";
-import { AR, CR0, CR4, SYSTEM_TYPE, TYPE, VECTOR } from "./registers.ts";
+import { AR, CR0, CR4, DR6, SYSTEM_TYPE, TYPE, VECTOR } from "./registers.ts";
 
 /** What causes a task switch (SDM 3C 27.2.1, task-switch qualification). */
 export const TASK_SOURCE = { call: 0, iret: 1, jump: 2, gate: 3 } as const;
@@ -23,6 +23,9 @@ export const TASK_SOURCE = { call: 0, iret: 1, jump: 2, gate: 3 } as const;
 /** Offsets in a 32-bit TSS (SDM 3A figure 7-2) and a 16-bit one (figure 7-10). */
 const TSS32 = { cr3: 28, eip: 32, eflags: 36, registers: 40, segments: 72, ldt: 96, trap: 100, last: 103 } as const;
 const TSS16 = { ip: 14, flags: 16, registers: 18, segments: 34, ldt: 42, last: 43 } as const;
+
+/** All flags but the reserved ones. */
+const EFLAGS_WRITABLE = 0x3f7fd5;
 
 /**
  * Switch to the task whose TSS is `selector`. `eip` is what the old task resumes at; `ext` the EXT bit of error codes.
@@ -82,6 +85,7 @@ function loadNew(
   limit: number,
   wide: boolean,
 ): void {
+  if (source !== TASK_SOURCE.iret) cpu.writeSystem((d.address + 4) | 0, 4, d.high | (2 << 8));
   const selectors: number[] = [];
   const registers: number[] = [];
   let eip: number;
@@ -110,27 +114,34 @@ function loadNew(
     ldt = cpu.readSystem((base + TSS16.ldt) | 0, 2);
   }
   if (source === TASK_SOURCE.call || source === TASK_SOURCE.gate) flags |= EFLAGS.NT;
-  if (source !== TASK_SOURCE.iret) cpu.writeSystem((d.address + 4) | 0, 4, d.high | (2 << 8));
   cpu.setSegment(SEG.TR, selector, base, limit, accessRights(d) | 2);
   cpu.set("cr0", cpu.get("cr0") | CR0.TS);
   cpu.set("dr7", cpu.get("dr7") & ~0x155);
-  // The commit point: from here faults belong to the new task.
-  cpu.setEflags(flags);
+  cpu.setEflags(flags & EFLAGS_WRITABLE);
   cpu.set("eip", eip);
   for (let i = 0; i < 8; i++) cpu.setGpr(i, registers[i]!);
   for (let i = 0; i < 6; i++) nullSegment(cpu, i, selectors[i]!);
-  loadLdt(cpu, ldt);
-  if (flags & EFLAGS.VM) {
-    cpu.set("cpl", 3);
-    for (let i = 0; i < 6; i++) loadV86Segment(cpu, i, selectors[i]!);
-    cpu.updateMode();
-  } else {
-    loadTaskSegments(cpu, selectors);
-  }
-  if (eip >>> 0 > cpu.segment(SEG.CS, "limit") >>> 0) throw cpu.fault(VECTOR.GP, 0);
-  if (trap) {
-    cpu.set("dr6", cpu.get("dr6") | (1 << 15));
-    throw cpu.fault(VECTOR.DB, 0);
+  inNewTask(() => {
+    loadLdt(cpu, ldt);
+    if (flags & EFLAGS.VM) {
+      cpu.set("cpl", 3);
+      for (let i = 0; i < 6; i++) loadV86Segment(cpu, i, selectors[i]!);
+      cpu.updateMode();
+    } else {
+      loadTaskSegments(cpu, selectors);
+    }
+    if (eip >>> 0 > cpu.segment(SEG.CS, "limit") >>> 0) throw cpu.fault(VECTOR.GP, 0);
+    if (trap) throw cpu.fault(VECTOR.DB, DR6.BT);
+  });
+}
+
+/** Do what lies behind the commit point of a task switch: faults belong to the new task (SDM 3A 7.3). */
+export function inNewTask(body: () => void): void {
+  try {
+    body();
+  } catch (fault) {
+    if (fault instanceof GuestFault) fault.newTask = true;
+    throw fault;
   }
 }
 

@@ -34,6 +34,8 @@ export class Translator {
   readonly #instruction = new Instruction();
   /** Bytes of an instruction gathered from two pages. */
   readonly #gathered = new Uint8Array(MAX_LENGTH + 1);
+  /** Block of which the scratch block is a cut copy, or 0. */
+  #cutFrom = 0;
   /** Blocks by machine page, for invalidation. */
   readonly #pages = new Map<number, number[]>();
   #next = OPERATIONS;
@@ -54,6 +56,7 @@ export class Translator {
     i32.fill(0, BLOCK_HASH >> 2, (BLOCK_HASH + HASH_ENTRIES * HASH_STRIDE) >> 2);
     for (const page of this.#pages.keys()) i32[(CODE_BITS >> 2) + page] = 0;
     this.#pages.clear();
+    this.#cutFrom = 0;
     this.#next = OPERATIONS;
     this.statistics.flushes++;
   }
@@ -220,19 +223,27 @@ export class Translator {
 
   /** Turn every operation of a block into one that looks the code up anew, and take it out of the cache. */
   #kill(block: number): void {
-    const { i32, u8, view } = this.#cpu;
+    const { i32 } = this.#cpu;
     const machine = i32[(block + BLOCK.machine) >> 2]!;
     const count = i32[(block + BLOCK.count) >> 2]!;
     const slot = hashSlot(machine) >> 2;
     if (i32[slot] === machine && i32[slot + 2] === block) i32[slot] = 0;
+    this.#endAll(block, count);
+    // A copy of its beginning may be what runs.
+    if (block === this.#cutFrom) this.#endAll(SCRATCH_BLOCK, i32[(SCRATCH_BLOCK + BLOCK.count) >> 2]!);
+    // The hash may hold a twin for another mode in this slot, and a link may lead here: both find `end` operations.
+    this.statistics.invalidated++;
+  }
+
+  /** Make every operation of a block the one that ends it, having done those before. */
+  #endAll(block: number, count: number): void {
+    const { i32, u8, view } = this.#cpu;
     for (let i = 0; i < count; i++) {
       const record = block + BLOCK_BYTES + i * RECORD_BYTES;
       view.setUint16(record + RECORD.handler, HANDLER.end, true);
       u8[record + RECORD.count] = i;
       i32[(record + RECORD.link) >> 2] = 0;
     }
-    // The hash may hold a twin for another mode in this slot, and a link may lead here: both find `end` operations.
-    this.statistics.invalidated++;
   }
 
   /**
@@ -255,6 +266,7 @@ export class Translator {
     if (handler >= fusedStart && handler < fusedEnd) {
       view.setUint16(last + RECORD.handler, i32[(last + RECORD.link) >> 2]!, true);
     }
+    this.#cutFrom = block;
     for (let i = 0; i < n; i++)
       i32[(SCRATCH_BLOCK + BLOCK_BYTES + i * RECORD_BYTES + RECORD.link) >> 2]! = this.#cutLink(
         SCRATCH_BLOCK + BLOCK_BYTES + i * RECORD_BYTES,
@@ -283,6 +295,7 @@ export class Translator {
     const length = decode(bytes, 0, available, bits, this.#instruction, this.#has);
     if (length < 0) return length;
     const { i32 } = this.#cpu;
+    this.#cutFrom = 0;
     i32[(SCRATCH_BLOCK + BLOCK.count) >> 2] = 1;
     i32[(SCRATCH_BLOCK + BLOCK.bytes) >> 2] = length;
     i32[(SCRATCH_BLOCK + BLOCK.flags) >> 2] = 0;

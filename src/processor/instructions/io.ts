@@ -3,11 +3,11 @@ import { EFLAGS } from "../../isa/flags.ts";
 import { SEG } from "../../isa/state.ts";
 import { STRING_KIND } from "../../isa/table/control.ts";
 import type { Cpu } from "../cpu.ts";
-import { EXIT, exitInstruction } from "../exits.ts";
+import { EXIT, exitInstruction, PROC } from "../exits.ts";
 import { RECORD, SHAPE } from "../interpreter/record.ts";
 import { SHADOW, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
-import { BREAKPOINT, breakpointKind, CR4, VECTOR } from "../registers.ts";
-import { address16, type Helper, immediate, jump, STATUS, segmentOf, sizeOf } from "./operands.ts";
+import { BREAKPOINT, breakpointKind, CR4, DR7, VECTOR } from "../registers.ts";
+import { address16, type Helper, immediate, jump, STATUS, segmentOf, sizeOf, writeRegister } from "./operands.ts";
 
 /** #GP(0) unless IOPL or the TSS's permission bitmap allows the ports (SDM 1 19.5.2). */
 export function checkPorts(cpu: Cpu, port: number, bytes: number): void {
@@ -22,18 +22,38 @@ export function checkPorts(cpu: Cpu, port: number, bytes: number): void {
   if (bits & ((1 << bytes) - 1)) throw cpu.fault(VECTOR.GP, 0);
 }
 
-/** I/O breakpoints (CR4.DE, R/W = 10b): a trap after the instruction, pending until it is carried out (SDM 3B 17.2.4). */
-function noteBreakpoints(cpu: Cpu, port: number, bytes: number): void {
+/** DR6 bits of the I/O breakpoints that an access meets (CR4.DE, R/W = 10b; SDM 3B 17.2.4): a trap behind it. */
+function breakpoints(cpu: Cpu, port: number, bytes: number): number {
   const dr7 = cpu.get("dr7");
-  if ((dr7 & 0xff) === 0 || !(cpu.get("cr4") & CR4.DE)) return;
+  let hits = 0;
+  if ((dr7 & DR7.ENABLED) === 0 || !(cpu.get("cr4") & CR4.DE)) return hits;
   for (const [i, name] of (["dr0", "dr1", "dr2", "dr3"] as const).entries()) {
     const enabled = (dr7 >> (i * 2)) & 3;
     const { kind, length } = breakpointKind(dr7, i);
     const first = cpu.get(name) & -length & 0xffff;
     if (enabled && kind === BREAKPOINT.io && port < first + length && first < port + bytes) {
-      cpu.set("pendingDebug", cpu.get("pendingDebug") | (1 << i));
+      hits |= 1 << i;
     }
   }
+  return hits;
+}
+
+/** Exit for the hypervisor to carry the access out; its breakpoints are pending until then. */
+function exitAccess(cpu: Cpu, pc: number, hits: number, exitQualification: number): number {
+  cpu.set("pendingDebug", cpu.get("pendingDebug") | hits);
+  return exitInstruction(cpu, pc, EXIT.ioInstruction, exitQualification);
+}
+
+/** Whether an access exits: bitmaps, if used, decide; a wrap around port FFFFh always does (SDM 3C 26.1.3). */
+function ioExits(cpu: Cpu, port: number, bytes: number): boolean {
+  const controls = cpu.get("procControls");
+  if (!(controls & PROC.ioBitmaps)) return (controls & PROC.unconditionalIo) !== 0;
+  if (port + bytes > 0x10000) return true;
+  for (let p = port; p < port + bytes; p++) {
+    const at = (cpu.get(p < 0x8000 ? "ioBitmapA" : "ioBitmapB") >>> 0) + ((p & 0x7fff) >> 3);
+    if ((cpu.readPhysical32(at & ~3) >>> ((at & 3) * 8 + (p & 7))) & 1) return true;
+  }
+  return false;
 }
 
 /** Exit qualification of an I/O instruction (SDM 3C 28.2.1, table 28-5). */
@@ -54,8 +74,12 @@ function portAccess(cpu: Cpu, pc: number, input: boolean): number {
   const dx = input ? cpu.u8[pc + RECORD.rb] === DX_SLOT : cpu.u8[pc + RECORD.ra] === DX_SLOT;
   const port = dx ? cpu.gpr16(2) : immediate(cpu, pc) & 0xff;
   checkPorts(cpu, port, bytes);
-  noteBreakpoints(cpu, port, bytes);
-  return exitInstruction(cpu, pc, EXIT.ioInstruction, qualification(bytes, input, false, false, !dx, port));
+  const hits = breakpoints(cpu, port, bytes);
+  if (ioExits(cpu, port, bytes)) return exitAccess(cpu, pc, hits, qualification(bytes, input, false, false, !dx, port));
+  cpu.watchHits |= hits;
+  // Without an exit there is nothing at the other end: devices are the hypervisor's. An open bus reads as ones.
+  if (input) writeRegister(cpu, 0, bytes, -1);
+  return STATUS.next;
 }
 
 const DX_SLOT = 16;
@@ -69,7 +93,7 @@ function portString(cpu: Cpu, pc: number, input: boolean): number {
   if (count === 0) return STATUS.next;
   const port = cpu.gpr16(2);
   checkPorts(cpu, port, bytes);
-  noteBreakpoints(cpu, port, bytes);
+  const hits = breakpoints(cpu, port, bytes);
   const register = input ? 7 : 6;
   const offset = short ? cpu.gpr16(register) : cpu.gpr(register);
   const segment = input ? SEG.ES : segmentOf(cpu, pc);
@@ -78,14 +102,58 @@ function portString(cpu: Cpu, pc: number, input: boolean): number {
   if (input) cpu.readForWrite(linear, bytes);
   else cpu.read(linear, bytes);
   cpu.set("guestLinearAddress", linear);
+  if (!ioExits(cpu, port, bytes)) {
+    cpu.watchHits |= hits;
+    return openBusString(cpu, pc, input, bytes, count >>> 0, rep, segment);
+  }
   // Instruction information for INS and OUTS: address size in 9:7, segment in 17:15 (SDM 3C table 28-9).
   cpu.set("exitInstructionInfo", ((short ? 0 : 1) << 7) | (segment << 15));
-  return exitInstruction(cpu, pc, EXIT.ioInstruction, qualification(bytes, input, true, rep, false, port));
+  return exitAccess(cpu, pc, hits, qualification(bytes, input, true, rep, false, port));
+}
+
+/** INS and OUTS that do not exit: see {@link portAccess}. */
+function openBusString(
+  cpu: Cpu,
+  pc: number,
+  input: boolean,
+  bytes: number,
+  count: number,
+  rep: boolean,
+  segment: number,
+): number {
+  const short = address16(cpu, pc);
+  const mask = short ? 0xffff : -1;
+  const register = input ? 7 : 6;
+  const step = cpu.get("eflags") & EFLAGS.DF ? -bytes : bytes;
+  const set = (number: number, value: number): void =>
+    short ? cpu.setGpr16(number, value) : cpu.setGpr(number, value);
+  const last = Math.max(0, count - elementsAtOnce(cpu));
+  for (let left = count; left > last; ) {
+    const linear = cpu.linear(segment, cpu.gpr(register) & mask, bytes, input);
+    if (input) cpu.write(linear, bytes, -1);
+    else cpu.read(linear, bytes);
+    set(register, cpu.gpr(register) + step);
+    left--;
+    if (rep) set(1, left);
+  }
+  return last === 0 ? STATUS.next : jump(cpu, cpu.currentEip(pc));
 }
 
 /** Elements done in one go; then interrupts get their chance. */
 const MAX_ELEMENTS = 1 << 14;
+/**
+ * A guest must not keep the host busy for long with few instructions. What a repeated instruction does is counted in
+ * units of about one instruction, elements moved in bulk at so many to a unit, and the preemption timer pays for them.
+ */
+const BULK_PER_UNIT = 64;
+const NOTED_WORK = 32;
+const MAX_WORK = 1024;
 const PAGE = 4096;
+
+/** With TF set, or a breakpoint on data, there may be a trap after each element. */
+function elementsAtOnce(cpu: Cpu): number {
+  return cpu.get("eflags") & EFLAGS.TF || cpu.watches.length > 0 ? 1 : MAX_ELEMENTS;
+}
 
 /** Fast machine offset for `linear`, or -1 when the access must go the slow way. */
 function fast(cpu: Cpu, linear: number, write: boolean): number {
@@ -114,8 +182,7 @@ function repeatString(cpu: Cpu, pc: number, kind: number): number {
   const step = down ? -bytes : bytes;
   const mask = short ? 0xffff : -1;
   let left = short ? cpu.gpr16(1) : cpu.gpr(1) >>> 0;
-  // With TF set there is a trap after each element.
-  let budget = cpu.get("eflags") & EFLAGS.TF ? 1 : MAX_ELEMENTS;
+  let budget = elementsAtOnce(cpu);
   const usesSource = kind === STRING_KIND.MOVS || kind === STRING_KIND.LODS || kind === STRING_KIND.CMPS;
   const usesTarget = kind !== STRING_KIND.LODS;
   const compares = kind === STRING_KIND.SCAS || kind === STRING_KIND.CMPS;
@@ -125,6 +192,7 @@ function repeatString(cpu: Cpu, pc: number, kind: number): number {
     if (short) cpu.setGpr16(register, value);
     else cpu.setGpr(register, value);
   };
+  let work = 0;
   while (left > 0 && budget > 0) {
     const si = cpu.gpr(6) & mask;
     const di = cpu.gpr(7) & mask;
@@ -143,10 +211,12 @@ function repeatString(cpu: Cpu, pc: number, kind: number): number {
         dst,
         si,
         di,
-        Math.min(left, budget, usesSource ? segmentRoom(cpu, source, si, step, bytes) : left),
+        Math.min(left, budget, usesSource ? segmentRoom(cpu, source, si, step, bytes, false) : left),
       );
+    work += done / BULK_PER_UNIT;
     if (done === 0) {
       done = 1;
+      work++;
       stop = element(cpu, kind, bytes, src, dst, whileZero);
     }
     if (usesSource) setIndex(6, si + done * step);
@@ -154,9 +224,15 @@ function repeatString(cpu: Cpu, pc: number, kind: number): number {
     left -= done;
     budget -= done;
     setIndex(1, left);
-    if (stop) return STATUS.next;
+    if (stop) left = 0;
+    if (work >= MAX_WORK) budget = 0;
   }
-  return left === 0 ? STATUS.next : jump(cpu, cpu.currentEip(pc));
+  const over = left === 0;
+  if (work < NOTED_WORK) return over ? STATUS.next : jump(cpu, cpu.currentEip(pc));
+  // Out of the engine, so that the timer can see how long this took.
+  cpu.extraWork += Math.floor(work);
+  cpu.set("startEip", over ? cpu.nextEip(pc) : cpu.currentEip(pc));
+  return STATUS.exit;
 }
 
 /** Move or fill as many elements as lie in one page on either side; 0 when that is not possible. */
@@ -174,7 +250,7 @@ function bulk(
 ): number {
   const to = fast(cpu, dst, true);
   if (to < 0) return 0;
-  let n = Math.min(most, roomInPage(dst, di, step, bytes, short), segmentRoom(cpu, SEG.ES, di, step, bytes));
+  let n = Math.min(most, roomInPage(dst, di, step, bytes, short), segmentRoom(cpu, SEG.ES, di, step, bytes, true));
   const { u8, i32, view } = cpu;
   if (kind === STRING_KIND.STOS) {
     if (n < 2) return 0;
@@ -199,12 +275,11 @@ function bulk(
   return n;
 }
 
-/** Elements within the limits of a segment, counted from `offset`; the first one is already checked. */
-function segmentRoom(cpu: Cpu, segment: number, offset: number, step: number, bytes: number): number {
-  const limit = cpu.segment(segment, "limit") >>> 0;
+/** Elements within the bounds of a segment, counted from `offset`; the first one is already checked. */
+function segmentRoom(cpu: Cpu, segment: number, offset: number, step: number, bytes: number, write: boolean): number {
   const o = offset >>> 0;
-  if (limit === 0xffffffff) return MAX_ELEMENTS;
-  return step > 0 ? Math.max(1, Math.floor((limit - o + 1) / bytes)) : MAX_ELEMENTS;
+  if (step > 0) return Math.floor((cpu.bound(segment, write ? "writeHigh" : "readHigh") - o + 1) / bytes);
+  return Math.floor((o - cpu.bound(segment, write ? "writeLow" : "readLow")) / bytes) + 1;
 }
 
 /** One element; true when a comparison ends the repetition. */

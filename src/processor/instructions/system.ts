@@ -14,7 +14,7 @@ import {
   selectorError,
 } from "../descriptors.ts";
 import { CR_ACCESS, EXIT, exitInstruction, PROC, PROC2 } from "../exits.ts";
-import { AR, BLOCKING, CR0, CR4, DR7, SYSTEM_TYPE, TYPE, VECTOR } from "../registers.ts";
+import { AR, BLOCKING, CR0, CR4, DR6, DR7, SYSTEM_TYPE, TYPE, VECTOR } from "../registers.ts";
 import {
   effectiveAddress,
   type Helper,
@@ -397,8 +397,7 @@ function debugAccess(cpu: Cpu): void {
   privileged(cpu);
   if (cpu.get("dr7") & DR7.GD) {
     cpu.set("dr7", cpu.get("dr7") & ~DR7.GD);
-    cpu.set("dr6", cpu.get("dr6") | (1 << 13));
-    throw cpu.fault(VECTOR.DB);
+    throw cpu.fault(VECTOR.DB, DR6.BD);
   }
 }
 

@@ -1,0 +1,102 @@
+// Hostile guests for a long time: `npm run soak -- [--minutes N] [--seed N] [--instructions N]`. Each seed makes one
+// domain with random code, tables and devices' ports; whatever it does must end as a stop of that domain. Prints seeds
+// of what went wrong, so that `--seed N --minutes 0` shows it again. A guest that keeps the host busy is one of them.
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { ROOT, runScript, say, setup } from "./setup.mjs";
+
+const DEFAULTS = { minutes: "10", instructions: "100000" };
+/** A scenario takes a second or two; one that takes this long has got hold of the host. */
+const STUCK_MS = 60_000;
+const PROGRESS_MS = 30_000;
+
+/** In the worker: run seed after seed, and say how each ended. */
+async function work({ seed, instructions }) {
+  const { runScenario } = await import(pathToFileURL(join(ROOT, "dist", "tests", "fuzz", "scenario.js")).href);
+  for (let next = seed; ; next++) {
+    parentPort.postMessage({ started: next });
+    let result;
+    try {
+      result = await runScenario(next, instructions);
+    } catch (error) {
+      result = { defect: `escaped from the domain: ${error.stack ?? error}`, reason: { kind: "escaped" } };
+    }
+    parentPort.postMessage({ finished: next, kind: result.reason.kind, defect: result.defect });
+  }
+}
+
+/** Soak until the time is up; resolves to the number of seeds that went wrong. */
+function soak(minutes, first, instructions) {
+  return new Promise((resolve) => {
+    const end = Date.now() + minutes * 60_000;
+    const kinds = {};
+    let runs = 0;
+    let wrong = 0;
+    let current = first;
+    let since = Date.now();
+    let worker;
+    const report = () => say(`${runs} guests, ${JSON.stringify(kinds)}, ${wrong} defects; now at seed ${current}`);
+    const complain = (seed, message) => {
+      wrong++;
+      say(`SEED ${seed}: ${message}`);
+    };
+    const finish = async () => {
+      clearInterval(progress);
+      clearInterval(watchdog);
+      worker.removeAllListeners();
+      await worker.terminate();
+      report();
+      resolve(wrong);
+    };
+    const start = (seed) => {
+      worker = new Worker(fileURLToPath(import.meta.url), { workerData: { seed, instructions } });
+      worker.on("message", (message) => {
+        since = Date.now();
+        if (message.started !== undefined) {
+          current = message.started;
+          return;
+        }
+        runs++;
+        kinds[message.kind] = (kinds[message.kind] ?? 0) + 1;
+        if (message.defect !== undefined) complain(message.finished, message.defect);
+        if (Date.now() >= end) finish();
+      });
+      worker.on("error", (error) => {
+        complain(current, `the host's thread died: ${error.stack ?? error}`);
+        start(current + 1);
+      });
+    };
+    const progress = setInterval(report, PROGRESS_MS);
+    const watchdog = setInterval(async () => {
+      if (Date.now() - since < STUCK_MS) return;
+      since = Date.now();
+      complain(current, `the host was busy for more than ${STUCK_MS / 1000} s`);
+      worker.removeAllListeners();
+      await worker.terminate();
+      if (Date.now() >= end) finish();
+      else start(current + 1);
+    }, 1000);
+    start(first);
+  });
+}
+
+if (isMainThread) {
+  await runScript(async () => {
+    const { values } = parseArgs({
+      options: {
+        minutes: { type: "string", default: DEFAULTS.minutes },
+        seed: { type: "string" },
+        instructions: { type: "string", default: DEFAULTS.instructions },
+      },
+    });
+    setup();
+    const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
+    say(`soaking for ${values.minutes} minutes from seed ${seed} …`);
+    const wrong = await soak(Number(values.minutes), seed, Number(values.instructions));
+    if (wrong > 0) process.exitCode = 1;
+  });
+} else {
+  await work(workerData);
+}
