@@ -436,6 +436,8 @@ export class Fdc82077 implements PortDevice, Stateful<Fdc82077State> {
   private seek(drive: number, target: number): void {
     const { s } = this;
     s.seekStatus[drive] = -1;
+    // The interrupt of a seek that nobody asked about is gone with it.
+    this.updateLine();
     s.seekTargets[drive] = target;
     const end = this.deps.clock.now() + SEEK_TIME;
     s.seekEnds[drive] = end;
