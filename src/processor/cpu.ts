@@ -3,7 +3,7 @@
  * Everything in `processor` works on this class; it holds no instruction semantics itself.
  */
 import { arithmeticFlags, EFLAGS, lazyCarry, lazyResult, OSZAPC } from "../isa/flags.ts";
-import { FIELD, type FieldName, SEG, STATE_SIZE, segmentField } from "../isa/state.ts";
+import { FIELD, type FieldName, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, STATE_SIZE, segmentField } from "../isa/state.ts";
 import { RECORD } from "./interpreter/record.ts";
 import { CODE_BITS, ENTRY, EXECUTE_TABLE, P2M, SHADOW, STATE, USER_TABLES, WRITE_TABLE } from "./memory-map.ts";
 import { type Access, type Translation, walk } from "./paging.ts";
@@ -29,6 +29,13 @@ export const MODE = { code32: 1, flat: 2, protected: 4 } as const;
 
 /** p2m entry types, in the low bits of an entry; negative entries are MMIO or nothing. */
 export const P2M_TYPE = { ram: 0, rom: 1 } as const;
+
+/** Index in `i32` of each single field of the state page, and of the first segment record. */
+const WORD = Object.fromEntries(
+  Object.entries(FIELD).map(([name, field]) => [name, (STATE + field.offset) >> 2]),
+) as Readonly<Record<FieldName, number>>;
+const FIRST_SEGMENT = (STATE + SEG_BASE) >> 2;
+const SEGMENT_WORDS = SEG_STRIDE >> 2;
 
 const PAGE = 4096;
 const FILL_CAPACITY = 1 << 16;
@@ -71,11 +78,11 @@ export class Cpu {
 
   /** Low 32 bits of a field, signed. */
   get(name: FieldName): number {
-    return this.i32[(STATE + FIELD[name].offset) >> 2]!;
+    return this.i32[WORD[name]]!;
   }
 
   set(name: FieldName, value: number): void {
-    this.i32[(STATE + FIELD[name].offset) >> 2] = value;
+    this.i32[WORD[name]] = value;
   }
 
   /** General register 0–7, signed 32 bits. */
@@ -106,7 +113,18 @@ export class Cpu {
   }
 
   segment(segment: number, field: "base" | "limit" | "ar" | "selector"): number {
-    return this.i32[(STATE + segmentField(segment, field)) >> 2]!;
+    const at = FIRST_SEGMENT + segment * SEGMENT_WORDS;
+    // Written out: this is on the way of every far transfer and descriptor load.
+    switch (field) {
+      case "base":
+        return this.i32[at + SEG_FIELD.base / 4]!;
+      case "limit":
+        return this.i32[at + SEG_FIELD.limit / 4]!;
+      case "ar":
+        return this.i32[at + SEG_FIELD.ar / 4]!;
+      default:
+        return this.i32[at + SEG_FIELD.selector / 4]!;
+    }
   }
 
   /** Lowest or highest offset of a segment that may be read or written; unsigned. */
@@ -116,7 +134,7 @@ export class Cpu {
 
   /** Load a segment register with its hidden part, and derive the bounds that accesses are checked against. */
   setSegment(segment: number, selector: number, base: number, limit: number, ar: number): void {
-    const at = (STATE + segmentField(segment, "base")) >> 2;
+    const at = FIRST_SEGMENT + segment * SEGMENT_WORDS;
     this.entryChecked = false;
     this.i32[at] = base;
     this.i32[at + 1] = 0;
@@ -244,7 +262,7 @@ export class Cpu {
   }
 
   #flat(segment: number, data: boolean): boolean {
-    const at = (STATE + segmentField(segment, "base")) >> 2;
+    const at = FIRST_SEGMENT + segment * SEGMENT_WORDS;
     const i = this.i32;
     if (i[at] !== 0 || i[at + 5] !== 0 || i[at + 6] !== -1) return false;
     return !data || (i[at + 7] === 0 && i[at + 8] === -1);
@@ -526,7 +544,7 @@ export class Cpu {
 
   /** Linear address of `offset` in `segment` for an access of `bytes`; throws #SS or #GP. */
   linear(segment: number, offset: number, bytes: number, write: boolean): number {
-    const at = (STATE + segmentField(segment, "base")) >> 2;
+    const at = FIRST_SEGMENT + segment * SEGMENT_WORDS;
     const low = this.i32[at + (write ? 7 : 5)]! >>> 0;
     const high = this.i32[at + (write ? 8 : 6)]! >>> 0;
     const o = offset >>> 0;
