@@ -36,24 +36,15 @@ function rows(file, peer) {
   );
 }
 
-/** The macro set: integer rows in one run beside v86 without its compiler and the host itself. */
+/** The macro set: integer rows in one run beside v86 without its compiler, Bochs where it is installed, and the host itself. */
 function peers(folder, options) {
   const runner = join(folder, "run-peers.mjs");
   if (!existsSync(runner))
     throw new SetupError(`${folder} holds no run-peers.mjs: give the folder of the built guest set`);
+  const others = ["v86-nojit", ...(spawnSync("which", ["bochs-bin"]).status === 0 ? ["bochs"] : []), "native"];
   const out = join(folder, "results", `vmxon-${Date.now()}.jsonl`);
-  const args = [
-    "--peers",
-    "ours,v86-nojit,native",
-    "--runs",
-    options.runs,
-    "--sets",
-    options.sets,
-    "--out",
-    out,
-    "--timeout",
-    "1500",
-  ];
+  const list = ["ours", ...others].join();
+  const args = ["--peers", list, "--runs", options.runs, "--sets", options.sets, "--out", out, "--timeout", "1500"];
   if (options.percent) args.push("--extra", `bpct=${options.percent}`);
   const { status } = spawnSync(process.execPath, [runner, ...args], {
     cwd: ROOT,
@@ -61,22 +52,23 @@ function peers(folder, options) {
     env: { ...process.env, VMXON: join(ROOT, "bin", "vmxon") },
   });
   if (status !== 0) throw new SetupError("the peers' runner failed");
-  const [ours, v86, native] = ["ours", "v86-nojit", "native"].map((peer) => rows(out, peer));
-  let sum = 0;
-  let count = 0;
-  process.stdout.write("CPU seconds: vmxon, v86 without its compiler (ratio), native (ratio)\n");
-  for (const name of Object.keys(ours)) {
-    if (!(ours[name] > 0 && v86[name] > 0)) continue;
-    sum += Math.log(v86[name] / ours[name]);
-    count++;
-    const host = native[name] > 0.001 ? `${native[name].toFixed(3)} (${(ours[name] / native[name]).toFixed(1)})` : "-";
-    process.stdout.write(
-      `  ${name.padEnd(12)} ${ours[name].toFixed(3)}  ${v86[name].toFixed(3)} (${(v86[name] / ours[name]).toFixed(1)})  ${host}\n`,
-    );
+  const ours = rows(out, "ours");
+  const columns = others.map((peer) => ({ peer, times: rows(out, peer), logs: [] }));
+  process.stdout.write(`CPU seconds of vmxon, then of ${others.join(", ")} with their ratio to it\n`);
+  for (const [name, seconds] of Object.entries(ours)) {
+    const cells = columns.map(({ times, logs }) => {
+      // Shorter times are below what the system's accounting resolves.
+      if (!(times[name] > 0.002 && seconds > 0)) return "-".padStart(16);
+      logs.push(Math.log(times[name] / seconds));
+      return `${times[name].toFixed(3)} (${(times[name] / seconds).toFixed(2)})`.padStart(16);
+    });
+    process.stdout.write(`  ${name.padEnd(12)} ${seconds.toFixed(3)}${cells.join("")}\n`);
   }
-  process.stdout.write(
-    `vmxon is ${Math.exp(sum / count).toFixed(2)} times as fast as v86 without its compiler, in geometric mean over ${count} rows\n`,
-  );
+  for (const { peer, logs } of columns) {
+    const mean = Math.exp(logs.reduce((sum, log) => sum + log, 0) / logs.length);
+    const verdict = mean >= 1 ? `${mean.toFixed(2)} times as fast as` : `${(1 / mean).toFixed(1)} times slower than`;
+    process.stdout.write(`vmxon is ${verdict} ${peer}, in geometric mean over ${logs.length} rows\n`);
+  }
 }
 
 await runScript(async () => {
