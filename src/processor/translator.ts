@@ -173,6 +173,8 @@ export class Translator {
       for (let g = (start & 4095) >> GRANULE_SHIFT; g <= ((stop - 1) & 4095) >> GRANULE_SHIFT; g++) hit |= 1 << g;
       if ((i32[word]! & hit) === 0) continue;
       const list = this.#pages.get(page) ?? [];
+      // Data beside code in one granule is common in DOS programs: mostly nothing is hit.
+      if (!list.some((block) => this.#covers(block, start, stop))) continue;
       const kept: number[] = [];
       let mask = 0;
       for (const block of list) {
@@ -183,8 +185,6 @@ export class Translator {
           mask |= this.#granules(block, page);
         }
       }
-      // Data beside code in one granule is common in DOS programs: nothing was hit then.
-      if (kept.length === list.length) continue;
       i32[word] = mask;
       if (kept.length > 0) this.#pages.set(page, kept);
       else this.#pages.delete(page);
