@@ -12,11 +12,11 @@ const MAX_BUDGET = 1 << 20;
 /** Shortest budget under the real clock, so that a near deadline does not cost an exit for each instruction. */
 const MIN_BUDGET = 2000;
 /**
- * A guest that only counts ticks (fewer than so many instructions between halts, so many times in a row) sleeps at least
+ * A guest that does little but count ticks (few instructions between halts, most times of late) sleeps at least
  * SLACK_MS at a time: its ticks come in small groups, and none is lost. Anything that raises an interrupt wakes it at once.
  */
-const LIGHT_INSTRUCTIONS = 20_000;
-const LIGHT_WAKES = 30;
+const LIGHT_INSTRUCTIONS = 50_000;
+const LIGHT_WAKES = 16;
 const SLACK_MS = 40;
 const PACING_MS = 0.05;
 /** The host's clock went on while the process did not run (suspended, debugged): guest time does not follow further. */
@@ -123,7 +123,8 @@ export class RealClock implements DomainClock {
     // Instructions executed before a pause say nothing about speed.
     this.#lastInstructions = 0;
     this.#lastTime = this.#guest;
-    this.#lightWakes = this.#sinceIdle < LIGHT_INSTRUCTIONS ? this.#lightWakes + 1 : 0;
+    const light = this.#sinceIdle < LIGHT_INSTRUCTIONS;
+    this.#lightWakes = light ? Math.min(this.#lightWakes + 1, 4 * LIGHT_WAKES) : this.#lightWakes >> 1;
     this.#sinceIdle = 0;
     const left = (this.#queue.next - this.now()) / 1e6;
     // A very short wait is a device that paces what it still owes: sleeping would make it owe more.
