@@ -7,6 +7,7 @@
  */
 import type { I32, Value } from "../wasm/expression.ts";
 import type { FunctionWriter } from "../wasm/function.ts";
+import type { FlagOp } from "./flags.ts";
 
 /** An operand of the instruction. */
 export interface Operand {
@@ -42,8 +43,19 @@ export interface Builder {
   /** The lazy flag pair as it was before this instruction (see flags.ts). */
   readonly flagsResult: Value;
   readonly flagsCarry: Value;
-  /** Set the lazy pair; either half may be left as it is. */
+  /** CF before this instruction, 0 or 1. */
+  carryFlag(): Value;
+  /** Condition 0–15 over the flags before this instruction: zero or not. */
+  condition(cc: number): Value;
+  /** Set the lazy pair; either half may be left as it is. Not inside a conditional: see {@link setFlagsIf}. */
   setFlags(result: I32 | undefined, carry: I32 | undefined): void;
+  /** Set the lazy pair where `condition` is not zero. */
+  setFlagsIf(condition: Value, result: I32 | undefined, carry: I32 | undefined): void;
+  /**
+   * Set the flags of an operation (see FLAG_OP in flags.ts): `a` and `b` its operands, zero-extended (sign-extended `a`
+   * for sar), `r` the result, with any bits above the size; `count` of shifts, 1–31.
+   */
+  setFlagsOf(op: Exclude<FlagOp, "explicit">, bits: number, a: Value, b: Value, r: Value, count?: number): void;
 
   /** Push `value` of `bits` (16 or 32) bits; may fault, changes nothing then. */
   push(value: I32, bits: number): void;

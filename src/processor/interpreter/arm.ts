@@ -4,7 +4,7 @@
  * the state page.
  */
 import type { Builder, Operand } from "../../isa/builder.ts";
-import { EFLAGS } from "../../isa/flags.ts";
+import { condition, EFLAGS, type FlagOp, flagKind, lazy, lazyPair } from "../../isa/flags.ts";
 import { type Form, operandBits } from "../../isa/row.ts";
 import { FIELD, type FieldName, GPR, SEG, segmentField } from "../../isa/state.ts";
 import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
@@ -149,8 +149,25 @@ export class Arm implements Builder {
     return this.#context.flagsCarry();
   }
 
+  carryFlag(): Value {
+    return lazy.cf(this.flagsResult, this.flagsCarry);
+  }
+
+  condition(cc: number): Value {
+    return condition(cc, this.flagsResult, this.flagsCarry);
+  }
+
   setFlags(result: I32 | undefined, carry: I32 | undefined): void {
     this.#context.setFlags(result, carry);
+  }
+
+  setFlagsIf(condition: Value, result: I32 | undefined, carry: I32 | undefined): void {
+    this.f.if(condition, () => this.setFlags(result, carry));
+  }
+
+  setFlagsOf(op: Exclude<FlagOp, "explicit">, bits: number, a: Value, b: Value, r: Value, count = 0): void {
+    const [result, carry] = lazyPair(flagKind(op, bits, count), a, b, r, this.flagsCarry);
+    this.setFlags(result, carry);
   }
 
   // ---- memory ---------------------------------------------------------------------------------------------------
