@@ -194,6 +194,26 @@ export function flagKindParts(kind: number): { op: FlagOp; bits: number; count: 
 /** The lazy pair of an operation: see {@link FLAG_OP}. `b` is the second operand where it is at hand. */
 export function lazyPair(kind: number, a: Value, b: Value | undefined, r: Value, c: Value): [Value, Value] {
   const { op, bits, count } = flagKindParts(kind);
+  return pairOf(op, bits, count, a, b, r, c);
+}
+
+/** Operation and size of a kind word that is known only at run time, and its count. */
+export const FLAG_SELECTOR_BITS = COUNT_SHIFT;
+
+/** The lazy pair of an operation and size whose count is in `kind`, a value. */
+export function lazyPairOfKind(op: FlagOp, bits: number, kind: Value, a: Value, r: Value, c: Value): [Value, Value] {
+  return pairOf(op, bits, i32.shrU(kind, COUNT_SHIFT), a, undefined, r, c);
+}
+
+function pairOf(
+  op: FlagOp,
+  bits: number,
+  count: I32,
+  a: Value,
+  b: Value | undefined,
+  r: Value,
+  c: Value,
+): [Value, Value] {
   const result = (): Value => signExtend(r, bits);
   switch (op) {
     case "explicit":
@@ -209,15 +229,15 @@ export function lazyPair(kind: number, a: Value, b: Value | undefined, r: Value,
     case "dec":
       return [result(), keepCarry(carryOfSub(i32.add(r, 1), i32.const(1), r, bits), c)];
     case "shl": {
-      const cf = count > bits ? i32.const(0) : i32.and(i32.shrU(a, bits - count), 1);
+      const cf = i32.select(i32.gtU(count, bits), 0, i32.and(i32.shrU(a, i32.sub(bits, count)), 1));
       return [result(), carryOfBits(cf, i32.xor(i32.and(i32.shrU(r, bits - 1), 1), cf))];
     }
     case "shr": {
       const of = i32.and(i32.shrU(i32.xor(r, i32.shl(r, 1)), bits - 1), 1);
-      return [result(), carryOfBits(i32.and(i32.shrU(a, count - 1), 1), of)];
+      return [result(), carryOfBits(i32.and(i32.shrU(a, i32.sub(count, 1)), 1), of)];
     }
     default:
-      return [result(), carryOfBits(i32.and(i32.shrS(a, count - 1), 1), 0)];
+      return [result(), carryOfBits(i32.and(i32.shrS(a, i32.sub(count, 1)), 1), 0)];
   }
 }
 

@@ -137,6 +137,11 @@ const SPECS = [
   u32("cutBlock"),
   u32("linkSlot"),
   u32("linkLinear"),
+  // What compiled regions pass on: see FLAG_OP in flags.ts; `explicit` whenever anybody else looks.
+  u32("flagsKind"),
+  u32("flagsOperand"),
+  // 0, or a SKIP of interpreter/record.ts: blocks are interpreted although compiled code is there.
+  u32("skipRegions"),
   // x87: control, status (TOP included), and one bit a register, set while it is not empty.
   u32("fcw"),
   u32("fsw"),

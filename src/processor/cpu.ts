@@ -24,8 +24,8 @@ export class GuestFault {
   newTask = false;
 }
 
-/** Bits of the mode key: what decoding depends on. */
-export const MODE = { code32: 1, flat: 2, protected: 4 } as const;
+/** Bits of the mode key: what decoding and compiling depend on. */
+export const MODE = { code32: 1, flat: 2, protected: 4, user: 8 } as const;
 
 /** p2m entry types, in the low bits of an entry; negative entries are MMIO or nothing. */
 export const P2M_TYPE = { ram: 0, rom: 1 } as const;
@@ -241,7 +241,7 @@ export class Cpu {
   /** Recompute what follows from CS, SS, data segments, CPL and CR0: mode key and table bases. */
   updateMode(): void {
     const csAr = this.segment(SEG.CS, "ar");
-    let key = csAr & AR.DB ? MODE.code32 : 0;
+    let key = (csAr & AR.DB ? MODE.code32 : 0) | (this.cpl === 3 ? MODE.user : 0);
     if (this.protectedMode) {
       key |= MODE.protected;
       if (
