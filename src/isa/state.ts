@@ -134,6 +134,8 @@ const SPECS = [
   u32("readTable"),
   u32("writeTable"),
   u32("startEip"),
+  // Non-zero while data breakpoints are set: every access must be looked at.
+  u32("watching"),
   u32("cutBlock"),
   u32("linkSlot"),
   u32("linkLinear"),

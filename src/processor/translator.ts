@@ -48,6 +48,7 @@ export class Translator {
     this.#handlers = interpreter.handlers;
     this.#has = has;
     cpu.onCodeWrite = (machine, bytes) => this.invalidate(machine, bytes);
+    cpu.coversCode = (machine, bytes) => this.coversCode(machine, bytes);
   }
 
   /** Forget everything decoded. Not while a block runs. */
@@ -189,6 +190,14 @@ export class Translator {
       if (kept.length > 0) this.#pages.set(page, kept);
       else this.#pages.delete(page);
     }
+  }
+
+  /** Whether any of `bytes` at `machine`, within one page, is decoded code. */
+  coversCode(machine: number, bytes: number): boolean {
+    const list = this.#pages.get(machine >>> 12);
+    if (!list) return false;
+    for (const block of list) if (this.#covers(block, machine, machine + bytes)) return true;
+    return false;
   }
 
   /** Whether any byte of [start, stop) is code of `block`, in either of its pages. */

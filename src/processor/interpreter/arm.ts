@@ -10,6 +10,7 @@ import { FIELD, type FieldName, GPR, SEG, segmentField } from "../../isa/state.t
 import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import { STATE } from "../memory-map.ts";
+import { hostAddress, notPlain } from "../shadow.ts";
 import { RECORD, SHAPE, VARIANT } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
 
@@ -35,8 +36,6 @@ export interface ArmContext {
   /** Leave for a direct target whose block may be linked at the record. `wrapped` is non-zero when it must not be. */
   jumpLinked(eip: Value, wrapped: I32): void;
 }
-
-const PAGE = 4096;
 
 export class Arm implements Builder {
   readonly f: FunctionWriter;
@@ -212,16 +211,15 @@ export class Arm implements Builder {
     const { f, s, shared, inline, readTable } = this.#context;
     const slow = bits === 8 ? shared.read8 : bits === 16 ? shared.read16 : shared.read32;
     if (!inline) return this.#checked(slow, s, linear);
-    const inPage = this.let(i32.and(linear, PAGE - 1));
-    const entry = this.let(i32.load(i32.add(readTable, i32.and(i32.shrU(linear, 10), -4))));
+    const host = this.let(hostAddress(readTable, linear));
     const value = f.temporary("i32");
     f.if(
-      i32.ltS(guard(entry, inPage, bits), 0),
+      notPlain(host, bits / 8),
       () => {
         f.set(value, call(shared.slowRead, linear, bits / 8));
         this.#checkFault();
       },
-      () => f.set(value, this.#readSlot(i32.add(entry, inPage), 0, bits)),
+      () => f.set(value, this.#readSlot(host, 0, bits)),
     );
     return value.get;
   }
@@ -234,15 +232,14 @@ export class Arm implements Builder {
       this.#checkFault();
       return;
     }
-    const inPage = this.let(i32.and(linear, PAGE - 1));
-    const entry = this.let(i32.load(i32.add(writeTable, i32.and(i32.shrU(linear, 10), -4))));
+    const host = this.let(hostAddress(writeTable, linear));
     f.if(
-      i32.ltS(guard(entry, inPage, bits), 0),
+      notPlain(host, bits / 8),
       () => {
-        f.do(call(shared.writeBeside, s, linear, value, bits / 8));
+        f.do(call(shared.slowWrite, linear, value, bits / 8));
         this.#checkFault();
       },
-      () => this.#writeSlot(i32.add(entry, inPage), 0, bits, value),
+      () => this.#writeSlot(host, 0, bits, value),
     );
   }
 
@@ -263,22 +260,18 @@ export class Arm implements Builder {
         const probe = bits === 8 ? shared.modify8 : bits === 16 ? shared.modify16 : shared.modify32;
         return this.#checked(probe, s, linear);
       }
-      const inPage = this.let(i32.and(linear, PAGE - 1));
-      const entry = this.let(i32.load(i32.add(writeTable, i32.and(i32.shrU(linear, 10), -4))));
       const value = f.temporary("i32");
       const place = f.temporary("i32");
       host = place;
+      f.set(place, hostAddress(writeTable, linear));
       f.if(
-        i32.ltS(guard(entry, inPage, bits), 0),
+        notPlain(place.get, bits / 8),
         () => {
           f.set(place, 0);
           f.set(value, call(shared.slowModify, linear as Value, bits / 8));
           this.#checkFault();
         },
-        () => {
-          f.set(place, i32.add(entry, inPage));
-          f.set(value, this.#readSlot(place.get, 0, bits));
-        },
+        () => f.set(value, this.#readSlot(place.get, 0, bits)),
       );
       return value.get;
     };
@@ -291,7 +284,7 @@ export class Arm implements Builder {
             place.get,
             () => this.#writeSlot(place.get, 0, bits, value),
             () => {
-              f.do(call(shared.writeBeside, s, at, value, bits / 8));
+              f.do(call(shared.slowWrite, at, value, bits / 8));
               this.#checkFault();
             },
           );
@@ -450,11 +443,6 @@ export class Arm implements Builder {
       () => f.store32(s, value, GPR.ecx),
     );
   }
-}
-
-/** Negative when the entry is, or when an access of `bits` at `inPage` would leave the page. */
-function guard(entry: Value, inPage: Value, bits: number): Value {
-  return bits === 8 ? entry : i32.or(entry, i32.sub(PAGE - bits / 8, inPage));
 }
 
 function readOnly(): never {

@@ -8,6 +8,7 @@ import { call, callIndirect, type I32, i32, type Value } from "../../wasm/expres
 import { FunctionWriter, type Label } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { BLOCK_HASH, EXECUTE_TABLE, STATE } from "../memory-map.ts";
+import { hostAddress } from "../shadow.ts";
 import type { ArmContext } from "./arm.ts";
 import { blockSlot } from "./block-hash.ts";
 import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, RECORD, RECORD_BYTES, RUN, STATUS } from "./record.ts";
@@ -16,7 +17,7 @@ import type { SharedFunctions } from "./shared.ts";
 /** Writes the operation at `context.pc`; falls through to the next operation. `advance` moves on within a fused pair. */
 export type ArmWriter = (context: ArmContext, advance: () => void) => void;
 
-const PAGE_OFFSET = 4095;
+const PAGE = 4096;
 
 export class DispatchLoop {
   readonly #module: ModuleWriter;
@@ -124,9 +125,8 @@ export class DispatchLoop {
       });
       const linear = f.let(this.#linear(this.#start.get));
       // The execute table lies at a fixed distance from the read table of the same privilege.
-      const frame = f.let(i32.load(i32.add(this.#readTable.get, i32.and(i32.shrU(linear, 10), -4)), EXECUTE_TABLE));
-      f.if(i32.ltS(frame, 0), () => this.#leave(RUN.miss));
-      const machine = f.let(i32.add(frame, i32.and(linear, PAGE_OFFSET)));
+      const machine = f.let(hostAddress(this.#readTable.get, linear, EXECUTE_TABLE));
+      f.if(i32.ltS(machine, 0), () => this.#leave(RUN.miss));
       const slot = f.let(blockSlot(machine));
       const otherMode = i32.xor(i32.load(slot, BLOCK_HASH + 4), this.#load("modeKey"));
       f.if(i32.or(i32.xor(i32.load(slot, BLOCK_HASH), machine), otherMode), () => this.#leave(RUN.miss));
@@ -145,8 +145,8 @@ export class DispatchLoop {
         f.if(i32.gtU(last, i32.load(this.#s, segmentField(SEG.CS, "limit"))), () => this.#leave(RUN.verify));
       });
       f.if(i32.and(flags, BLOCK_FLAG.crosses), () => {
-        const behind = i32.and(i32.shrU(i32.add(linear, PAGE_OFFSET + 1), 10), -4);
-        const mapped = i32.load(i32.add(this.#readTable.get, behind), EXECUTE_TABLE);
+        const behind = f.let(i32.and(i32.add(linear, PAGE), -PAGE));
+        const mapped = hostAddress(this.#readTable.get, behind, EXECUTE_TABLE);
         f.if(i32.ne(mapped, i32.load(this.#block.get, BLOCK.crossing)), () => this.#leave(RUN.verify));
       });
     });

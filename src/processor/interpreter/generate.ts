@@ -151,14 +151,15 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): 
   return reference;
 }
 
-/** Generate the interpreter module. Imports: env.memory, env.slowRead, env.slowModify, env.slowWrite, env.helper. */
+/** Generate the interpreter module. Imports: env.memory, env.helper and those of {@link AccessImports}. */
 export function generateInterpreter(): Interpreter {
   const module = new ModuleWriter();
   module.importMemory("env", "memory", 1, MAX_MEMORY_PAGES);
   const imports = {
-    slowRead: module.importFunction("env", "slowRead", { params: ["i32", "i32"], results: ["i32"] }),
-    slowModify: module.importFunction("env", "slowModify", { params: ["i32", "i32"], results: ["i32"] }),
-    slowWrite: module.importFunction("env", "slowWrite", { params: ["i32", "i32", "i32"], results: [] }),
+    fill: module.importFunction("env", "fill", { params: ["i32", "i32"], results: ["i32"] }),
+    readElsewhere: module.importFunction("env", "readElsewhere", { params: ["i32", "i32", "i32"], results: ["i32"] }),
+    writeElsewhere: module.importFunction("env", "writeElsewhere", { params: ["i32", "i32"], results: ["i32"] }),
+    coversCode: module.importFunction("env", "coversCode", { params: ["i32", "i32"], results: ["i32"] }),
     helper: module.importFunction("env", "helper", { params: ["i32", "i32"], results: ["i32"] }),
   };
   const run = module.declare({ params: [], results: ["i32"] }, "run");
