@@ -3,9 +3,10 @@
  * Those that can fault leave the vector in the state page (faultVector ≥ 0), and their callers look.
  */
 import { FIELD, GPR, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, segmentField } from "../../isa/state.ts";
-import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
+import { call, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter, ValueType } from "../../wasm/module.ts";
+import { i64x2, v128 } from "../../wasm/simd.ts";
 import { CODE_BITS, ENTRY, GRANULE_SHIFT } from "../memory-map.ts";
 import { RECORD, SHAPE } from "./record.ts";
 
@@ -29,6 +30,11 @@ export interface SharedFunctions {
   readonly write8: FunctionReference;
   readonly write16: FunctionReference;
   readonly write32: FunctionReference;
+  /** (s, linear) → i64, and → v128; (s, linear, value) with an i64 or v128: nothing is written when they fault. */
+  readonly read64: FunctionReference;
+  readonly read128: FunctionReference;
+  readonly write64: FunctionReference;
+  readonly write128: FunctionReference;
   /** (s, record) → offset of the memory operand. */
   readonly effectiveAddress: FunctionReference;
   /** (s, segment, offset, bytes - 1, write) → linear address. */
@@ -71,6 +77,10 @@ export function defineShared(
     write8: fn(3, 0),
     write16: fn(3, 0),
     write32: fn(3, 0),
+    read64: module.declare({ params: ["i32", "i32"], results: ["i64"] }),
+    read128: module.declare({ params: ["i32", "i32"], results: ["v128"] }),
+    write64: module.declare({ params: ["i32", "i32", "i64"], results: [] }),
+    write128: module.declare({ params: ["i32", "i32", "v128"], results: [] }),
     effectiveAddress: fn(2, 1),
     segment: fn(5, 1),
     push: fn(3, 0),
@@ -123,6 +133,66 @@ export function defineShared(
       else f.store32(at, value!);
     });
   }
+
+  const faulted = (s: Value): Value => i32.geS(field(s, "faultVector"), 0);
+
+  /** Without a fast entry, or across pages, wide values go in 32-bit parts, whose faults name the right address. */
+  write(shared.read64, (f, s, linear) => {
+    const { entry, inPage, slow } = probe(f, field(s!, "readTable"), linear!, 64);
+    f.if(slow, () => {
+      const low = f.let(call(shared.read32, s!, linear!));
+      f.if(faulted(s!), () => f.return(0n));
+      const high = call(shared.read32, s!, i32.add(linear!, 4));
+      f.return(i64.or(i64.shl(i64.extendU(high), 32n), i64.extendU(low)));
+    });
+    f.result(i64.load(i32.add(entry, inPage)));
+  });
+
+  write(shared.read128, (f, s, linear) => {
+    const { entry, inPage, slow } = probe(f, field(s!, "readTable"), linear!, 128);
+    f.if(slow, () => {
+      const low = f.let(call(shared.read64, s!, linear!));
+      f.if(faulted(s!), () => f.return(v128.const(0n)));
+      const high = f.let(call(shared.read64, s!, i32.add(linear!, 8)));
+      f.return(i64x2.replace(i64x2.splat(low), 1, high));
+    });
+    f.result(v128.load(i32.add(entry, inPage)));
+  });
+
+  /** Across a page boundary both pages are looked at before the first part is written. */
+  const probeEnds = (f: FunctionWriter, s: Value, linear: Value, bytes: number): void => {
+    const last = f.let(i32.add(linear, bytes - 1));
+    f.if(i32.shrU(i32.xor(linear, last), 12), () => {
+      for (const at of [linear, i32.and(last, -PAGE)]) {
+        f.do(call(shared.modify8, s, at));
+        f.if(faulted(s), () => f.return());
+      }
+    });
+  };
+
+  write(shared.write64, (f, s, linear, value) => {
+    const { entry, inPage, slow } = probe(f, field(s!, "writeTable"), linear!, 64);
+    f.if(slow, () => {
+      probeEnds(f, s!, linear!, 8);
+      f.do(call(shared.write32, s!, linear!, i32.wrap(value!)));
+      f.if(faulted(s!), () => f.return());
+      f.do(call(shared.write32, s!, i32.add(linear!, 4), i32.wrap(i64.shrU(value!, 32n))));
+      f.return();
+    });
+    f.store64(i32.add(entry, inPage), value!);
+  });
+
+  write(shared.write128, (f, s, linear, value) => {
+    const { entry, inPage, slow } = probe(f, field(s!, "writeTable"), linear!, 128);
+    f.if(slow, () => {
+      probeEnds(f, s!, linear!, 16);
+      f.do(call(shared.write64, s!, linear!, i64x2.extract(value!, 0)));
+      f.if(faulted(s!), () => f.return());
+      f.do(call(shared.write64, s!, i32.add(linear!, 8), i64x2.extract(value!, 1)));
+      f.return();
+    });
+    f.store128(i32.add(entry, inPage), value!);
+  });
 
   write(shared.writeBeside, (f, s, linear, value, bytes) => {
     const inPage = f.let(i32.and(linear!, PAGE - 1));
