@@ -3,7 +3,18 @@
  * Everything in `processor` works on this class; it holds no instruction semantics itself.
  */
 import { arithmeticFlags, EFLAGS, lazyCarry, lazyResult, OSZAPC } from "../isa/flags.ts";
-import { FIELD, type FieldName, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, STATE_SIZE, segmentField } from "../isa/state.ts";
+import {
+  FIELD,
+  type FieldName,
+  SEG,
+  SEG_BASE,
+  SEG_FIELD,
+  SEG_STRIDE,
+  STATE_SIZE,
+  segmentField,
+  VECTOR_GATE,
+} from "../isa/state.ts";
+import { MXCSR_RESET } from "../isa/vector/constants.ts";
 import { RECORD } from "./interpreter/record.ts";
 import {
   CODE_BITS,
@@ -18,7 +29,7 @@ import {
   WRITE_TABLE,
 } from "./memory-map.ts";
 import { type Access, FILL, PAGE_ACCESS, type Translation, walk } from "./paging.ts";
-import { AR, BLOCKING, CR0, TYPE, VECTOR } from "./registers.ts";
+import { AR, BLOCKING, CR0, CR4, TYPE, VECTOR } from "./registers.ts";
 import { CODE_MARK, isCodeEntry, isPlain, noEntry, plainEntry } from "./shadow.ts";
 
 /** Accesses to guest-physical memory that is not RAM. */
@@ -280,9 +291,17 @@ export class Cpu {
       }
     }
     this.set("modeKey", key);
+    this.updateVectorGate();
     const tables = SHADOW.readSupervisor + (this.cpl === 3 ? USER_TABLES : 0);
     this.set("readTable", tables);
     this.set("writeTable", tables + WRITE_TABLE);
+  }
+
+  /** Recompute which vector instructions CR0 and CR4 let through. */
+  updateVectorGate(): void {
+    const cr0 = this.get("cr0") & (CR0.EM | CR0.TS);
+    const sse = cr0 !== 0 || !(this.get("cr4") & CR4.OSFXSR);
+    this.set("vectorGate", (sse ? VECTOR_GATE.sse : 0) | (cr0 !== 0 ? VECTOR_GATE.mmx : 0));
   }
 
   #flat(segment: number, data: boolean): boolean {
@@ -685,7 +704,7 @@ export class Cpu {
     this.setSegment(SEG.TR, 0, 0, 0xffff, AR.P | 11);
     this.set("eip", 0xfff0);
     this.set("fcw", 0x40);
-    this.set("mxcsr", 0x1f80);
+    this.set("mxcsr", MXCSR_RESET);
     this.set("faultVector", -1);
     this.set("a20Mask", -1);
     this.set("linkPointer", -1);

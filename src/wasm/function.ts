@@ -13,6 +13,7 @@ import {
   VALUE_TYPE,
   type ValueType,
 } from "./module.ts";
+import { V128_STORE } from "./simd.ts";
 
 /** A local variable; `get` is the expression that reads it. */
 export interface Local {
@@ -137,9 +138,23 @@ export class FunctionWriter {
     }
     this.#push(address);
     this.#push(value);
-    this.#code.u8(opcode);
+    this.#opcode(opcode);
     this.#code.u8(UNALIGNED);
     this.#code.u32(offset);
+  }
+
+  /** An opcode, its prefix first if it has one. */
+  #opcode(opcode: number): void {
+    if (opcode <= 0xff) {
+      this.#code.u8(opcode);
+      return;
+    }
+    this.#code.u8(opcode >> 8);
+    this.#code.u32(opcode & 0xff);
+  }
+
+  #vector(bytes: bigint): void {
+    for (let at = 0n; at < 128n; at += 8n) this.#code.u8(Number((bytes >> at) & 0xffn));
   }
 
   store8(address: I32, value: I32, offset = 0): void {
@@ -156,6 +171,10 @@ export class FunctionWriter {
 
   store64(address: I32, value: I64, offset = 0): void {
     this.#store(OP.i64_store, address, value, offset);
+  }
+
+  store128(address: I32, value: Value, offset = 0): void {
+    this.#store(V128_STORE, address, value, offset);
   }
 
   /** A block whose label leads to its end. */
@@ -251,8 +270,9 @@ export class FunctionWriter {
     const code = this.#code;
     switch (value.kind) {
       case KIND.const:
-        code.u8(value.opcode);
-        if (value.type === "i64") code.s64(value.immediate as bigint);
+        this.#opcode(value.opcode);
+        if (value.type === "v128") this.#vector(value.immediate as bigint);
+        else if (value.type === "i64") code.s64(value.immediate as bigint);
         else code.s32(value.immediate as number);
         return;
       case KIND.local:
@@ -261,7 +281,7 @@ export class FunctionWriter {
         return;
       case KIND.load:
         this.#push(value.a as Value);
-        code.u8(value.opcode);
+        this.#opcode(value.opcode);
         code.u8(UNALIGNED);
         code.u32(value.immediate as number);
         return;
@@ -277,11 +297,18 @@ export class FunctionWriter {
         code.u32(value.immediate as number);
         code.u8(0);
         return;
+      case KIND.lane:
+        this.#push(value.a as Value);
+        if (value.b) this.#push(value.b);
+        this.#opcode(value.opcode);
+        if (typeof value.immediate === "bigint") this.#vector(value.immediate);
+        else code.u8(value.immediate);
+        return;
       default:
         this.#push(value.a as Value);
         if (value.b) this.#push(value.b);
         if (value.c) this.#push(value.c);
-        code.u8(value.opcode);
+        this.#opcode(value.opcode);
     }
   }
 

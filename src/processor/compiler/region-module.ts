@@ -7,7 +7,7 @@ import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, type FunctionType, ModuleWriter } from "../../wasm/module.ts";
 import { blockSlot } from "../interpreter/block-hash.ts";
 import { BLOCK_HASH } from "../memory-map.ts";
-import { hostOf } from "../shadow.ts";
+import { hostAddress } from "../shadow.ts";
 
 /** What a WebAssembly memory can have at most, in 64 KiB pages: the module fits a domain of any size. */
 const MAX_MEMORY_PAGES = 65536;
@@ -54,7 +54,7 @@ export class RegionModule {
     reference = this.#module.declare({ params: ["i32"], results: ["i32"] });
     this.#lookups.set(key, reference);
     const f = new FunctionWriter(reference.type);
-    const host = f.let(hostOf(i32.const(executeTable), f.params[0]!.get));
+    const host = f.let(hostAddress(i32.const(executeTable), f.params[0]!.get));
     f.if(i32.ltS(host, 0), () => f.return(0));
     const slot = f.let(blockSlot(host));
     const other = i32.or(i32.xor(i32.load(slot, BLOCK_HASH), host), i32.xor(i32.load(slot, BLOCK_HASH + 4), mode));

@@ -31,7 +31,12 @@ function reachable(successors: Successors, root: number): number[] {
 }
 
 /** Order `nodes`, entered at `roots`, ignoring edges to `cut` nodes. */
-function sequence(successors: Successors, nodes: readonly number[], roots: readonly number[], cut: Set<number>): Item[] {
+function sequence(
+  successors: Successors,
+  nodes: readonly number[],
+  roots: readonly number[],
+  cut: Set<number>,
+): Item[] {
   const inside = new Set(nodes);
   const items: Item[] = [];
   for (const component of components(successors, nodes, roots, inside, cut)) {
