@@ -5,6 +5,7 @@
 import { VmxonError } from "../common/errors.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { GPR, SEG } from "../isa/state.ts";
+import { type CompilerOptions, DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import { type Cpu, P2M_TYPE } from "../processor/cpu.ts";
 import { EXIT, EXIT_NAMES, INTERRUPTION, PROC, PROC2 } from "../processor/exits.ts";
 import { MACHINE, MAX_RAM } from "../processor/memory-map.ts";
@@ -36,6 +37,8 @@ export interface HvmDomainOptions {
   readonly clock: "real" | "instructions";
   /** Wall-clock time at creation, ms since the epoch. Default: the host's, or 2026-01-01 under the instruction clock. */
   readonly wallTime?: number;
+  /** How guest code is compiled; default {@link DEFAULT_COMPILER}. */
+  readonly compiler?: CompilerOptions;
 }
 
 export class HvmDomain {
@@ -77,7 +80,12 @@ export class HvmDomain {
       );
     }
     this.bus = new DomainIoBus();
-    this.processor = new Processor({ machineBytes: options.memory + ROM_BYTES, bus: this.bus, has: hasFeature });
+    this.processor = new Processor({
+      machineBytes: options.memory + ROM_BYTES,
+      bus: this.bus,
+      has: hasFeature,
+      compiler: options.compiler ?? DEFAULT_COMPILER,
+    });
     this.cpu = this.processor.cpu;
     this.memory = new DomainMemory(this.cpu, this.bus, options.memory);
     this.clock =
@@ -267,6 +275,7 @@ export class HvmDomain {
         this.#powerOn();
       }
       this.clock.fire();
+      this.processor.compiler?.poll();
       if (this.#stop || this.#waiting || this.clock.blocker) return 0;
       if (this.#resetWanted) continue;
       this.#offerInterrupt();

@@ -151,6 +151,10 @@ const SPECS = [
   u32("flagsOperand"),
   // 0, or a SKIP of interpreter/record.ts: blocks are interpreted although compiled code is there.
   u32("skipRegions"),
+  // The block that has become worth compiling.
+  u32("hotBlock"),
+  // Counts compiled regions that were dropped: one that runs may be among them.
+  u32("codeEpoch"),
   // x87: control, status (TOP included), and one bit a register, set while it is not empty.
   u32("fcw"),
   u32("fsw"),

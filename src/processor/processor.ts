@@ -6,12 +6,14 @@
 import { MAX_LENGTH } from "../isa/decoder.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { SEG, VMCS_FIELDS } from "../isa/state.ts";
+import { Compiler, type CompilerOptions } from "./compiler/compiler.ts";
 import { Cpu, GuestFault, type MmioBus } from "./cpu.ts";
 import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
 import { HELPERS } from "./helpers.ts";
 import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts";
 import { RECORD, RUN, STATUS } from "./interpreter/record.ts";
+import { TABLE_EXPORT } from "./interpreter/regions.ts";
 import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
 import { MACHINE, SCRATCH_BLOCK, STATE } from "./memory-map.ts";
 import { ACTIVITY, BLOCKING, BREAKPOINT, breakpointKind, DR6, DR7, VECTOR } from "./registers.ts";
@@ -26,6 +28,8 @@ export interface ProcessorOptions {
   readonly bus: MmioBus;
   /** CPUID features of the model, by the names that rows use. */
   readonly has: (feature: string) => boolean;
+  /** How to compile; not at all when it is left out. */
+  readonly compiler?: CompilerOptions;
 }
 
 let compiled: { interpreter: Interpreter; module: WebAssembly.Module } | undefined;
@@ -49,6 +53,7 @@ const DR = ["dr0", "dr1", "dr2", "dr3"] as const;
 export class Processor {
   readonly cpu: Cpu;
   readonly translator: Translator;
+  readonly compiler: Compiler | undefined;
   /** Why the last VM entry failed, for people. */
   entryProblem: string | undefined;
   /** Guest instructions completed since power-on. */
@@ -63,28 +68,41 @@ export class Processor {
     this.cpu = new Cpu(memory, options.bus);
     this.translator = new Translator(this.cpu, interpreter, options.has);
     const { cpu } = this;
-    const instance = new WebAssembly.Instance(module, {
-      env: {
-        memory,
-        fill: (linear: number, access: number) => cpu.fill(linear, access),
-        readElsewhere: (linear: number, bytes: number, write: number) => cpu.readElsewhere(linear, bytes, write !== 0),
-        writeElsewhere: (linear: number, bytes: number) => cpu.writeElsewhere(linear, bytes),
-        coversCode: (machine: number, bytes: number) => (cpu.coversCode(machine, bytes) ? 1 : 0),
-        helper: (link: number, pc: number): number => {
-          try {
-            return HELPERS[link & 0xffff]!(cpu, pc, link >>> 16);
-          } catch (fault) {
-            if (!(fault instanceof GuestFault)) throw fault;
-            cpu.set("faultError", fault.error);
-            cpu.set("faultVector", fault.vector);
-            if (!fault.newTask) return STATUS.fault;
-            // The task switch is done: the instruction is over, and the fault is met at the new EIP.
-            cpu.set("startEip", cpu.get("eip"));
-            return STATUS.exit;
-          }
-        },
+    const env: WebAssembly.ModuleImports = {
+      memory,
+      fill: (linear: number, access: number) => cpu.fill(linear, access),
+      readElsewhere: (linear: number, bytes: number, write: number) => cpu.readElsewhere(linear, bytes, write !== 0),
+      writeElsewhere: (linear: number, bytes: number) => cpu.writeElsewhere(linear, bytes),
+      coversCode: (machine: number, bytes: number) => (cpu.coversCode(machine, bytes) ? 1 : 0),
+      helper: (link: number, pc: number): number => {
+        try {
+          return HELPERS[link & 0xffff]!(cpu, pc, link >>> 16);
+        } catch (fault) {
+          if (!(fault instanceof GuestFault)) throw fault;
+          cpu.set("faultError", fault.error);
+          cpu.set("faultVector", fault.vector);
+          if (!fault.newTask) return STATUS.fault;
+          // The task switch is done: the instruction is over, and the fault is met at the new EIP.
+          cpu.set("startEip", cpu.get("eip"));
+          return STATUS.exit;
+        }
       },
-    });
+    };
+    const instance = new WebAssembly.Instance(module, { env });
+    if (options.compiler && options.compiler.threshold > 0) {
+      this.compiler = new Compiler(
+        {
+          cpu,
+          interpreter,
+          has: options.has,
+          imports: { ...env, ...(instance.exports as WebAssembly.ModuleImports) },
+          table: instance.exports[TABLE_EXPORT] as WebAssembly.Table,
+          describe: (instruction, count, mode) => [...this.translator.describe(instruction, count, mode)],
+        },
+        options.compiler,
+      );
+      this.translator.setCompiled(this.compiler);
+    }
     this.#run = instance.exports["run"] as () => number;
     cpu.reset();
   }
@@ -102,6 +120,12 @@ export class Processor {
   /** Power-on reset of the vCPU; memory stays. */
   reset(): void {
     this.cpu.reset();
+    this.forgetCode();
+  }
+
+  /** Forget all decoded and compiled code: memory was changed by other ways than {@link Cpu.noteWrite} knows. */
+  forgetCode(): void {
+    this.compiler?.clear();
     this.translator.flush();
   }
 
@@ -295,6 +319,7 @@ export class Processor {
     cpu.set("budget", budget);
     // A link that the last stay left open leads to where that one went on, not to an exception's or interrupt's handler.
     cpu.set("linkSlot", 0);
+    cpu.set("skipRegions", 0);
     this.#budget = budget;
     let spent = 0;
     const status = this.#run();
@@ -302,6 +327,9 @@ export class Processor {
     switch (status) {
       case RUN.miss:
         this.#miss();
+        break;
+      case RUN.hot:
+        this.#hot();
         break;
       case RUN.verify:
         this.#fetchSingle();
@@ -408,6 +436,10 @@ export class Processor {
   #fetchAddress(eip: number): number {
     const { cpu } = this;
     return cpu.fetch((cpu.segment(SEG.CS, "base") + eip) | 0);
+  }
+
+  #hot(): void {
+    this.compiler?.hot(this.cpu.get("hotBlock"), this.cpu.get("eip"));
   }
 
   #miss(): void {
