@@ -55,7 +55,14 @@ export const FPU_SCRATCH = FPU_REGS + 128;
 /** XMM0–XMM15, 16 bytes each with room for 32. */
 export const XMM_REGS = FPU_SCRATCH + 64;
 
-const FIELDS_START = XMM_REGS + 16 * 32;
+/** Bytes from one XMM register to the next. */
+export const XMM_STRIDE = 32;
+/** Bytes from one x87 (and MMX) register to the next. */
+export const FPU_STRIDE = 16;
+/** Bits of the field `vectorGate`. */
+export const VECTOR_GATE = { sse: 1, mmx: 2 } as const;
+
+const FIELDS_START = XMM_REGS + 16 * XMM_STRIDE;
 
 const SPECS = [
   u64("eip", 0x681e),
@@ -139,6 +146,11 @@ const SPECS = [
   u32("cutBlock"),
   u32("linkSlot"),
   u32("linkLinear"),
+  // What compiled regions pass on: see FLAG_OP in flags.ts; `explicit` whenever anybody else looks.
+  u32("flagsKind"),
+  u32("flagsOperand"),
+  // 0, or a SKIP of interpreter/record.ts: blocks are interpreted although compiled code is there.
+  u32("skipRegions"),
   // x87: control, status (TOP included), and one bit a register, set while it is not empty.
   u32("fcw"),
   u32("fsw"),
@@ -149,6 +161,10 @@ const SPECS = [
   u32("fdp"),
   u32("fds"),
   u32("mxcsr"),
+  // VECTOR_GATE bits: vector instructions that CR0 and CR4 do not let through now.
+  u32("vectorGate"),
+  // Unmasked exceptions of the last function of isa/vector/runtime.ts: its result must not be used.
+  u32("simdFault"),
 ] as const satisfies readonly FieldSpec[];
 
 /** Names of the single fields of the state page. */

@@ -3,7 +3,18 @@
  * Everything in `processor` works on this class; it holds no instruction semantics itself.
  */
 import { arithmeticFlags, EFLAGS, lazyCarry, lazyResult, OSZAPC } from "../isa/flags.ts";
-import { FIELD, type FieldName, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, STATE_SIZE, segmentField } from "../isa/state.ts";
+import {
+  FIELD,
+  type FieldName,
+  SEG,
+  SEG_BASE,
+  SEG_FIELD,
+  SEG_STRIDE,
+  STATE_SIZE,
+  segmentField,
+  VECTOR_GATE,
+} from "../isa/state.ts";
+import { MXCSR_RESET } from "../isa/vector/constants.ts";
 import { AddressSpaces, type FillFunctions } from "./address-spaces.ts";
 import { RECORD } from "./interpreter/record.ts";
 import {
@@ -46,8 +57,8 @@ export interface Watch {
   readonly bit: number;
 }
 
-/** Bits of the mode key: what decoding depends on. */
-export const MODE = { code32: 1, flat: 2, protected: 4 } as const;
+/** Bits of the mode key: what decoding and compiling depend on. */
+export const MODE = { code32: 1, flat: 2, protected: 4, user: 8 } as const;
 
 /** p2m entry types, in the low bits of an entry; negative entries are MMIO or nothing. */
 export const P2M_TYPE = { ram: 0, rom: 1 } as const;
@@ -273,7 +284,7 @@ export class Cpu {
   /** Recompute what follows from CS, SS, data segments, CPL and CR0: mode key and table bases. */
   updateMode(): void {
     const csAr = this.segment(SEG.CS, "ar");
-    let key = csAr & AR.DB ? MODE.code32 : 0;
+    let key = (csAr & AR.DB ? MODE.code32 : 0) | (this.cpl === 3 ? MODE.user : 0);
     if (this.protectedMode) {
       key |= MODE.protected;
       if (
@@ -288,9 +299,17 @@ export class Cpu {
       }
     }
     this.set("modeKey", key);
+    this.updateVectorGate();
     const tables = SHADOW.readSupervisor + (this.cpl === 3 ? USER_TABLES : 0);
     this.set("readTable", tables);
     this.set("writeTable", tables + WRITE_TABLE);
+  }
+
+  /** Recompute which vector instructions CR0 and CR4 let through. */
+  updateVectorGate(): void {
+    const cr0 = this.get("cr0") & (CR0.EM | CR0.TS);
+    const sse = cr0 !== 0 || !(this.get("cr4") & CR4.OSFXSR);
+    this.set("vectorGate", (sse ? VECTOR_GATE.sse : 0) | (cr0 !== 0 ? VECTOR_GATE.mmx : 0));
   }
 
   #flat(segment: number, data: boolean): boolean {
@@ -644,7 +663,7 @@ export class Cpu {
     this.setSegment(SEG.TR, 0, 0, 0xffff, AR.P | 11);
     this.set("eip", 0xfff0);
     this.set("fcw", 0x40);
-    this.set("mxcsr", 0x1f80);
+    this.set("mxcsr", MXCSR_RESET);
     this.set("faultVector", -1);
     this.set("a20Mask", -1);
     this.set("linkPointer", -1);

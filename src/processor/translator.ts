@@ -3,13 +3,22 @@
  * drops those whose bytes are written to.
  */
 import { DECODE, decode, type FeatureTest, formBits, Instruction, MAX_LENGTH } from "../isa/decoder.ts";
-import { type Form, operandBits } from "../isa/row.ts";
+import { type Form, operandBits, VECTOR_OPERAND } from "../isa/row.ts";
 import { SEG } from "../isa/state.ts";
 import { type Cpu, MODE } from "./cpu.ts";
 import { helperNumber } from "./helpers.ts";
 import { hashSlot } from "./interpreter/block-hash.ts";
 import { armIndex, HANDLER, type Interpreter } from "./interpreter/generate.ts";
-import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, RECORD, RECORD_BYTES, SHAPE, VARIANT } from "./interpreter/record.ts";
+import {
+  BLOCK,
+  BLOCK_BYTES,
+  BLOCK_FLAG,
+  RECORD,
+  RECORD_BYTES,
+  SHAPE,
+  VARIANT,
+  VECTOR_SLOT,
+} from "./interpreter/record.ts";
 import {
   BLOCK_HASH,
   CODE_BITS,
@@ -400,8 +409,19 @@ export class Translator {
           if (instruction.memory) continue;
           number = instruction.rm;
           break;
-        case "R":
+        case "W":
+        case "Q":
+          if (instruction.memory) continue;
           number = instruction.rm;
+          break;
+        case "R":
+        case "U":
+        case "N":
+          number = instruction.rm;
+          break;
+        case "V":
+        case "P":
+          number = instruction.reg;
           break;
         case "G":
           if (code === "GS") continue;
@@ -436,7 +456,8 @@ export class Translator {
       const byte = operandBits(code, operandSize) === 8;
       // Segment, control, debug and x87 registers are numbers for helpers, not slots.
       const plain = code === "Sw" || code === "STi" || code === "Cd" || code === "Dd";
-      u8[record + field] = plain ? number : byte && number >= 4 ? (number - 4) * 8 + 1 : number * 8;
+      if (VECTOR_OPERAND.test(code)) u8[record + field] = number * VECTOR_SLOT;
+      else u8[record + field] = plain ? number : byte && number >= 4 ? (number - 4) * 8 + 1 : number * 8;
       field = RECORD.rb;
     }
   }

@@ -4,6 +4,7 @@
  * locals, since each one that changes must be carried round the loop by every arm.
  */
 import { FIELD, SEG, segmentField } from "../../isa/state.ts";
+import type { Runtime } from "../../isa/vector/runtime.ts";
 import { call, callIndirect, type I32, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
@@ -22,6 +23,7 @@ const PAGE = 4096;
 export class DispatchLoop {
   readonly #module: ModuleWriter;
   readonly #shared: SharedFunctions;
+  readonly #runtime: Runtime;
   readonly #f: FunctionWriter;
   readonly #pc;
   readonly #start;
@@ -34,9 +36,10 @@ export class DispatchLoop {
   /** The state page: a constant, so that every field is one access with a fixed offset. */
   readonly #s = i32.const(STATE);
 
-  constructor(module: ModuleWriter, shared: SharedFunctions, run: FunctionReference) {
+  constructor(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime, run: FunctionReference) {
     this.#module = module;
     this.#shared = shared;
+    this.#runtime = runtime;
     const f = new FunctionWriter(run.type);
     this.#f = f;
     this.#pc = f.local("i32");
@@ -243,13 +246,14 @@ export class DispatchLoop {
     );
   }
 
-  #context(labels: { dispatch: Label; enter: Label; fault: Label }): ArmContext {
+  #context(labels: { dispatch: Label; enter: Label; fault: Label; next: Label }): ArmContext {
     const f = this.#f;
     return {
       f,
       s: this.#s,
       pc: this.#pc.get,
       shared: this.#shared,
+      runtime: this.#runtime,
       inline: true,
       start: this.#start.get,
       readTable: this.#readTable.get,
@@ -272,6 +276,11 @@ export class DispatchLoop {
         this.#retire();
         const from = i32.add(this.#start.get, i32.load8u(this.#pc.get, RECORD.offset));
         this.#follow(labels, eip, wrapped, from);
+      },
+      leaveTo: (helper) => {
+        this.#sync();
+        f.set(this.#status, call(this.#shared.helper, helper, this.#pc.get));
+        this.#settle(labels);
       },
     };
   }

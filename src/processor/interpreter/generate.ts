@@ -2,10 +2,11 @@
  * Generates the interpreter from the instruction table: one arm for each row, operand variant and size, the hot ones in
  * a dispatch loop, the others as functions behind a call. Nothing here knows an instruction.
  */
-import { type Form, operandBits, type Row } from "../../isa/row.ts";
+import { type Form, MEMORY_OPERAND, operandBits, type Row, VECTOR_OPERAND } from "../../isa/row.ts";
 import { FIELD } from "../../isa/state.ts";
 import { FORMS } from "../../isa/table.ts";
-import { i32, type Value } from "../../wasm/expression.ts";
+import { defineRuntime, type Runtime } from "../../isa/vector/runtime.ts";
+import { call, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { STATE } from "../memory-map.ts";
@@ -56,11 +57,14 @@ function formSizes(form: Form): number[] {
 }
 
 function formVariants(form: Form): number[] {
-  const memory = form.operands.some((code) => /^[EMO]/.test(code));
+  const memory = form.operands.some((code) => MEMORY_OPERAND.test(code));
   const onlyMemory = form.mod === "mem" || form.operands.some((code) => /^[MO]/.test(code));
   const variants: number[] = [];
   if (!onlyMemory) variants.push(VARIANT.register);
-  if (memory && form.mod !== "reg") variants.push(VARIANT.flat, VARIANT.general);
+  if (memory && form.mod !== "reg") {
+    if (!form.row.traits.vector) variants.push(VARIANT.flat);
+    variants.push(VARIANT.general);
+  }
   if (form.row.traits.implicit && !onlyMemory) variants.push(VARIANT.registerGeneral);
   return variants;
 }
@@ -72,7 +76,8 @@ function operandKinds({ form, bits, variant }: ArmSpec): string[] {
     const size = operandBits(code, bits);
     if (/^[IJ]/.test(code)) return `i${size}`;
     if (code === "1" || code === "3" || code === "CL") return `k${code}`;
-    if (/^[MO]/.test(code) || (code[0] === "E" && memory)) return `m${size}`;
+    if (/^[MO]/.test(code) || (memory && MEMORY_OPERAND.test(code))) return `m${size}`;
+    if (VECTOR_OPERAND.test(code)) return `${/^[PQN]/.test(code) ? "p" : "v"}${size}`;
     return `r${size}`;
   });
 }
@@ -112,7 +117,7 @@ function isFusible(spec: ArmSpec): boolean {
 }
 
 /** Write a cold arm as a function (record) → STATUS. */
-function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): FunctionReference {
+function coldArm(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime, spec: ArmSpec): FunctionReference {
   const reference = module.declare({ params: ["i32"], results: ["i32"] });
   const f = new FunctionWriter(reference.type);
   const s = i32.const(STATE);
@@ -128,6 +133,7 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): 
       s,
       pc,
       shared,
+      runtime,
       inline: false,
       start: field("startEip"),
       readTable: field("readTable"),
@@ -143,6 +149,7 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): 
       faultIf: (condition) => f.if(condition, () => f.return(STATUS.fault)),
       jump: leave,
       jumpLinked: leave,
+      leaveTo: (helper) => f.return(call(shared.helper, helper, pc)),
     },
     spec,
   );
@@ -164,6 +171,7 @@ export function generateInterpreter(): Interpreter {
   };
   const run = module.declare({ params: [], results: ["i32"] }, "run");
   const shared = defineShared(module, imports);
+  const runtime = defineRuntime(module);
   const handlers = new Uint16Array(FORMS.length * 8).fill(0xffff);
   const hot: ArmSpec[] = [];
   const cold: ArmSpec[] = [];
@@ -183,6 +191,9 @@ export function generateInterpreter(): Interpreter {
           known.set(key, { hot: list === hot, index: list.push(spec) - 1 });
         }
         places.push({ at: armIndex(form.id, bits, variant), key });
+        // Vector rows have no flat variant of their own.
+        if (form.row.traits.vector && variant === VARIANT.general)
+          places.push({ at: armIndex(form.id, bits, VARIANT.flat), key });
       }
     }
   }
@@ -198,7 +209,7 @@ export function generateInterpreter(): Interpreter {
     const place = known.get(key)!;
     handlers[at] = place.hot ? FIRST_ARM + place.index : coldStart + place.index;
   }
-  for (const spec of cold) module.tableSlot(coldArm(module, shared, spec));
+  for (const spec of cold) module.tableSlot(coldArm(module, shared, runtime, spec));
   for (const [form, reference] of defineX87Arms(module, shared)) {
     const handler = coldStart + module.tableSlot(reference);
     for (const bits of [16, 32])
@@ -219,7 +230,7 @@ export function generateInterpreter(): Interpreter {
         },
     ),
   ];
-  const loopBytes = new DispatchLoop(module, shared, run).write(run, arms);
+  const loopBytes = new DispatchLoop(module, shared, runtime, run).write(run, arms);
   return {
     bytes: module.finish(),
     handlers,

@@ -3,15 +3,22 @@
  * Those that can fault leave the vector in the state page (faultVector ≥ 0), and their callers look.
  */
 import { FIELD, GPR, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, segmentField } from "../../isa/state.ts";
-import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
+import { call, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter, ValueType } from "../../wasm/module.ts";
+import { i64x2, v128 } from "../../wasm/simd.ts";
+import { hostAddress, notPlain } from "../shadow.ts";
 import { type AccessFunctions, type AccessImports, defineAccesses } from "./accesses.ts";
 import { RECORD, SHAPE } from "./record.ts";
 
 export interface SharedFunctions extends AccessFunctions {
   /** JavaScript: (helper number, record) → STATUS. */
   readonly helper: FunctionReference;
+  /** (s, linear) → i64, and → v128; (s, linear, value) with an i64 or v128: nothing is written when they fault. */
+  readonly read64: FunctionReference;
+  readonly read128: FunctionReference;
+  readonly write64: FunctionReference;
+  readonly write128: FunctionReference;
   /** (s, record) → offset of the memory operand. */
   readonly effectiveAddress: FunctionReference;
   /** (s, segment, offset, bytes - 1, write) → linear address. */
@@ -38,6 +45,10 @@ export function defineShared(
   const shared: SharedFunctions = {
     ...defineAccesses(module, imports),
     helper: imports.helper,
+    read64: module.declare({ params: ["i32", "i32"], results: ["i64"] }),
+    read128: module.declare({ params: ["i32", "i32"], results: ["v128"] }),
+    write64: module.declare({ params: ["i32", "i32", "i64"], results: [] }),
+    write128: module.declare({ params: ["i32", "i32", "v128"], results: [] }),
     effectiveAddress: fn(2, 1),
     segment: fn(5, 1),
     push: fn(3, 0),
@@ -51,6 +62,37 @@ export function defineShared(
   };
 
   const field = (s: Value, name: keyof typeof FIELD): Value => i32.load(s, FIELD[name].offset);
+
+  for (const [reference, bytes] of [
+    [shared.read64, 8],
+    [shared.read128, 16],
+  ] as const) {
+    write(reference, (f, s, linear) => {
+      const host = f.temporary("i32");
+      f.set(host, hostAddress(field(s!, "readTable"), linear!));
+      f.if(notPlain(host.get, bytes), () => {
+        f.set(host, call(shared.readAddress, linear!, bytes));
+        f.if(i32.ltS(host.get, 0), () => f.return(bytes === 8 ? 0n : v128.const(0n)));
+      });
+      f.result(bytes === 8 ? i64.load(host.get) : v128.load(host.get));
+    });
+  }
+  write(shared.write64, (f, s, linear, value) => {
+    const host = f.let(hostAddress(field(s!, "writeTable"), linear!));
+    f.if(notPlain(host, 8), () => {
+      f.do(call(shared.slowWrite64, linear!, value!));
+      f.return();
+    });
+    f.store64(host, value!);
+  });
+  write(shared.write128, (f, s, linear, value) => {
+    const host = f.let(hostAddress(field(s!, "writeTable"), linear!));
+    f.if(notPlain(host, 16), () => {
+      f.do(call(shared.slowWrite128, linear!, i64x2.extract(value!, 0), i64x2.extract(value!, 1)));
+      f.return();
+    });
+    f.store128(host, value!);
+  });
 
   write(shared.effectiveAddress, (f, s, pc) => {
     const index = i32.shl(
