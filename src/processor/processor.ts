@@ -54,6 +54,8 @@ export class Processor {
   entryProblem: string | undefined;
   /** Guest instructions completed since power-on. */
   instructions = 0;
+  /** What the interpreter's instance exports: `run`, and the functions that compiled regions import. */
+  readonly exports: WebAssembly.Exports;
   readonly #run: () => number;
   readonly #fetched = new Uint8Array(MAX_LENGTH);
 
@@ -86,6 +88,7 @@ export class Processor {
         },
       },
     });
+    this.exports = instance.exports;
     this.#run = instance.exports["run"] as () => number;
     cpu.attach(instance.exports as unknown as FillFunctions);
     cpu.reset();
