@@ -22,7 +22,7 @@ import { CODE_MARK, noEntry, plainEntry } from "./shadow.ts";
 /** Address spaces remembered beside the current one; the one left longest ago gives way. */
 const MAX_SPACES = 32;
 /** Entries restored at most by one CR3 load: the latest ones. */
-const MAX_RESTORED = 512;
+const MAX_RESTORED = 256;
 /** No space: CR3 values in use have their low bits clear. */
 const NO_SPACE = -1;
 
