@@ -45,6 +45,9 @@ export class AddressSpaces {
   readonly #from = new Int32Array(MAX_SPACES);
   readonly #to = new Int32Array(MAX_SPACES);
 
+  /** MMU.fills as of the last flush. */
+  #fillsFlushed = 0;
+
   constructor(i32: Int32Array, u8: Uint8Array, functions: FillFunctions) {
     this.#i32 = i32;
     this.#u8 = u8;
@@ -99,6 +102,9 @@ export class AddressSpaces {
 
   /** Drop every entry, and all that is remembered. */
   flushAll(): void {
+    // Whoever maps memory frame by frame calls this for each, before there is anything to drop.
+    if (this.#word(MMU.fills) === this.#fillsFlushed) return;
+    this.#fillsFlushed = this.#word(MMU.fills);
     this.statistics.flushes++;
     const head = this.#word(MMU.head);
     this.#functions.clearFills(this.#word(MMU.start), head);

@@ -22,12 +22,10 @@ import {
   EXECUTE_TABLE,
   MMU,
   P2M,
-  READ_SLOT,
   SHADOW,
   STATE,
   TABLE_ENTRIES,
   USER_TABLES,
-  WRITE_SLOT,
   WRITE_TABLE,
 } from "./memory-map.ts";
 import { FILL, PAE_HIGH_ADDRESS, PAGE_ACCESS, PTE } from "./paging.ts";
@@ -55,6 +53,13 @@ export interface Watch {
   readonly bytes: number;
   readonly write: boolean;
   readonly bit: number;
+}
+
+/** Put a guest fault that was thrown where generated code looks for it; throws anything else again. */
+export function leaveFault(cpu: Cpu, fault: unknown): asserts fault is GuestFault {
+  if (!(fault instanceof GuestFault)) throw fault;
+  cpu.set("faultError", fault.error);
+  cpu.set("faultVector", fault.vector);
 }
 
 /** Bits of the mode key: what decoding and compiling depend on. */
@@ -276,6 +281,13 @@ export class Cpu {
     if ((last ^ linear) & -PAGE) this.readForWrite(last & -PAGE, 1);
   }
 
+  /** Check that `bytes` at `linear` can be read; throws the fault. */
+  probeRead(linear: number, bytes: number): void {
+    const last = (linear + bytes - 1) | 0;
+    this.translate(linear, this.#privilege());
+    if ((last ^ linear) & -PAGE) this.translate(last & -PAGE, this.#privilege());
+  }
+
   /** Work that string instructions did beyond their one tick of the preemption timer, in ticks. */
   extraWork = 0;
 
@@ -348,10 +360,10 @@ export class Cpu {
     return entry >= 0 && (entry & 1) === P2M_TYPE.rom;
   }
 
+  /** Map a guest page frame to a machine offset (negative: to nothing) of a P2M_TYPE. */
   setP2m(frame: number, machine: number, type: number): void {
-    const index = (P2M >> 2) + frame;
-    if (this.i32[index]! >= 0) this.flushAll();
-    this.i32[index] = machine < 0 ? -1 : machine | type;
+    this.flushAll();
+    this.i32[(P2M >> 2) + frame] = machine < 0 ? -1 : machine | type;
   }
 
   /**
@@ -368,48 +380,6 @@ export class Cpu {
   /** Guest-physical address that the last {@link translate} came to. */
   get walkedAddress(): number {
     return (this.i32[MMU.address >> 2]! >>> 0) + this.i32[(MMU.address >> 2) + 1]! * 2 ** 32;
-  }
-
-  /** Put a guest fault that was thrown where generated code looks for it; throws anything else again. */
-  #leaveFault(fault: unknown): void {
-    if (!(fault instanceof GuestFault)) throw fault;
-    this.i32[WORD.faultError] = fault.error;
-    this.i32[WORD.faultVector] = fault.vector;
-  }
-
-  /** For generated code: the address of a slot with the 1 to 16 bytes at `linear`, or FILL.fault. */
-  readElsewhere(linear: number, bytes: number, write: boolean): number {
-    try {
-      if (bytes > 4) this.#probeRead(linear, bytes);
-      for (let i = 0; i < bytes; i += 4) {
-        const n = Math.min(4, bytes - i);
-        const value = write ? this.readForWrite((linear + i) | 0, n) : this.read((linear + i) | 0, n);
-        this.view.setUint32(READ_SLOT + i, value, true);
-      }
-      return READ_SLOT;
-    } catch (fault) {
-      this.#leaveFault(fault);
-      return FILL.fault;
-    }
-  }
-
-  /** For generated code: store the 1 to 16 bytes of the slot at `linear`; 0, or 1 for a fault. */
-  writeElsewhere(linear: number, bytes: number): number {
-    try {
-      if (bytes > 4) this.probeWrite(linear, bytes);
-      for (let i = 0; i < bytes; i += 4)
-        this.write((linear + i) | 0, Math.min(4, bytes - i), this.view.getInt32(WRITE_SLOT + i, true));
-      return 0;
-    } catch (fault) {
-      this.#leaveFault(fault);
-      return 1;
-    }
-  }
-
-  #probeRead(linear: number, bytes: number): void {
-    const last = (linear + bytes - 1) | 0;
-    this.translate(linear, this.#privilege());
-    if ((last ^ linear) & -PAGE) this.translate(last & -PAGE, this.#privilege());
   }
 
   /** Machine offset of `linear` at the current privilege if its table has a plain entry, else negative. */

@@ -7,7 +7,8 @@ import { MAX_LENGTH } from "../isa/decoder.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { SEG, VMCS_FIELDS } from "../isa/state.ts";
 import type { FillFunctions } from "./address-spaces.ts";
-import { Cpu, GuestFault, type MmioBus } from "./cpu.ts";
+import { Cpu, GuestFault, leaveFault, type MmioBus } from "./cpu.ts";
+import { readElsewhere, writeElsewhere } from "./elsewhere.ts";
 import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
 import { HELPERS } from "./helpers.ts";
@@ -70,16 +71,14 @@ export class Processor {
       env: {
         memory,
         codeWrite: (machine: number, bytes: number) => cpu.onCodeWrite(machine, bytes),
-        readElsewhere: (linear: number, bytes: number, write: number) => cpu.readElsewhere(linear, bytes, write !== 0),
-        writeElsewhere: (linear: number, bytes: number) => cpu.writeElsewhere(linear, bytes),
+        readElsewhere: (linear: number, bytes: number, write: number) => readElsewhere(cpu, linear, bytes, write !== 0),
+        writeElsewhere: (linear: number, bytes: number) => writeElsewhere(cpu, linear, bytes),
         coversCode: (machine: number, bytes: number) => (cpu.coversCode(machine, bytes) ? 1 : 0),
         helper: (link: number, pc: number): number => {
           try {
             return HELPERS[link & 0xffff]!(cpu, pc, link >>> 16);
           } catch (fault) {
-            if (!(fault instanceof GuestFault)) throw fault;
-            cpu.set("faultError", fault.error);
-            cpu.set("faultVector", fault.vector);
+            leaveFault(cpu, fault);
             if (!fault.newTask) return STATUS.fault;
             // The task switch is done: the instruction is over, and the fault is met at the new EIP.
             cpu.set("startEip", cpu.get("eip"));
