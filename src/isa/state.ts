@@ -137,6 +137,11 @@ const SPECS = [
   u32("cutBlock"),
   u32("linkSlot"),
   u32("linkLinear"),
+  // Interrupts are held off (`shadowBlocking`, bits of interruptibility) while `budget` stands at `shadowAt`; -1: never.
+  u32("shadowAt"),
+  u32("shadowBlocking"),
+  // Work that string instructions did beyond their one tick of the preemption timer, in ticks.
+  u32("extraWork"),
   // x87: control, status (TOP included), and one bit a register, set while it is not empty.
   u32("fcw"),
   u32("fsw"),

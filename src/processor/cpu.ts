@@ -229,9 +229,6 @@ export class Cpu {
     if ((last ^ linear) & -PAGE) this.readForWrite(last & -PAGE, 1);
   }
 
-  /** Work that string instructions did beyond their one tick of the preemption timer, in ticks. */
-  extraWork = 0;
-
   /** No segment register was loaded since the last VM entry found them in order. */
   entryChecked = false;
 
@@ -597,6 +594,7 @@ export class Cpu {
     this.set("fcw", 0x40);
     this.set("mxcsr", 0x1f80);
     this.set("faultVector", -1);
+    this.set("shadowAt", -1);
     this.set("a20Mask", -1);
     this.set("linkPointer", -1);
     this.setGpr(2, CPU_SIGNATURE);

@@ -11,7 +11,7 @@ import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
 import { HELPERS } from "./helpers.ts";
 import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts";
-import { RECORD, RUN, STATUS } from "./interpreter/record.ts";
+import { HELPER_LINK, RECORD, RUN, STATUS } from "./interpreter/record.ts";
 import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
 import { MACHINE, SCRATCH_BLOCK, STATE } from "./memory-map.ts";
 import { ACTIVITY, BLOCKING, BREAKPOINT, breakpointKind, DR6, DR7, VECTOR } from "./registers.ts";
@@ -86,7 +86,7 @@ export class Processor {
         },
         helper: (link: number, pc: number): number => {
           try {
-            return HELPERS[link & 0xffff]!(cpu, pc, link >>> 16);
+            return HELPERS[link & 0xffff]!(cpu, pc, (link & ~HELPER_LINK) >>> 16);
           } catch (fault) {
             if (!(fault instanceof GuestFault)) throw fault;
             cpu.set("faultError", fault.error);
@@ -313,6 +313,7 @@ export class Processor {
     let spent = 0;
     const status = this.#run();
     spent += budget - cpu.get("budget");
+    this.#holdInterrupts();
     switch (status) {
       case RUN.miss:
         this.#miss();
@@ -341,10 +342,20 @@ export class Processor {
     }
     this.#completed = spent > 0 && status !== RUN.fault;
     this.#spend(spent);
-    if (cpu.extraWork > 0) {
-      cpu.set("preemptionTimer", cpu.get("preemptionTimer") - cpu.extraWork);
-      cpu.extraWork = 0;
+    const extra = cpu.get("extraWork");
+    if (extra > 0) {
+      cpu.set("preemptionTimer", cpu.get("preemptionTimer") - extra);
+      cpu.set("extraWork", 0);
     }
+  }
+
+  /** The engine stopped: if right behind an instruction that holds interrupts off, they are held off now. */
+  #holdInterrupts(): void {
+    const { cpu } = this;
+    const at = cpu.get("shadowAt");
+    if (at < 0) return;
+    if (at === cpu.get("budget")) cpu.set("interruptibility", cpu.get("interruptibility") | cpu.get("shadowBlocking"));
+    cpu.set("shadowAt", -1);
   }
 
   /** `count` instructions, or attempts at one, have gone by. */

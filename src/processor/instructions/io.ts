@@ -4,6 +4,7 @@ import { SEG } from "../../isa/state.ts";
 import { STRING_KIND } from "../../isa/table/control.ts";
 import type { Cpu } from "../cpu.ts";
 import { EXIT, exitInstruction, PROC } from "../exits.ts";
+import { BULK_PER_UNIT, MAX_ELEMENTS, NOTED_WORK } from "../interpreter/native-strings.ts";
 import { RECORD, SHAPE } from "../interpreter/record.ts";
 import { SHADOW, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
 import { BREAKPOINT, breakpointKind, CR4, DR7, VECTOR } from "../registers.ts";
@@ -139,14 +140,6 @@ function openBusString(
   return last === 0 ? STATUS.next : jump(cpu, cpu.currentEip(pc));
 }
 
-/** Elements done in one go; then interrupts get their chance. */
-const MAX_ELEMENTS = 1 << 14;
-/**
- * A guest must not keep the host busy for long with few instructions. What a repeated instruction does is counted in
- * units of about one instruction, elements moved in bulk at so many to a unit, and the preemption timer pays for them.
- */
-const BULK_PER_UNIT = 64;
-const NOTED_WORK = 32;
 const MAX_WORK = 1024;
 const PAGE = 4096;
 
@@ -230,7 +223,7 @@ function repeatString(cpu: Cpu, pc: number, kind: number): number {
   const over = left === 0;
   if (work < NOTED_WORK) return over ? STATUS.next : jump(cpu, cpu.currentEip(pc));
   // Out of the engine, so that the timer can see how long this took.
-  cpu.extraWork += Math.floor(work);
+  cpu.set("extraWork", cpu.get("extraWork") + Math.floor(work));
   cpu.set("startEip", over ? cpu.nextEip(pc) : cpu.currentEip(pc));
   return STATUS.exit;
 }

@@ -156,9 +156,7 @@ export class DispatchLoop {
     const f = this.#f;
     const writers: (() => void)[] = [
       () => {
-        this.#sync();
-        f.set(this.#status, call(this.#shared.helper, i32.load(this.#pc.get, RECORD.link), this.#pc.get));
-        this.#settle(labels);
+        this.#helper(labels);
       },
       () => this.#end(labels),
       ...arms.map((arm) => () => {
@@ -188,6 +186,13 @@ export class DispatchLoop {
     const type = this.#module.type({ params: ["i32"], results: ["i32"] });
     const slot = i32.sub(i32.load16u(this.#pc.get, RECORD.handler), writers.length);
     f.set(this.#status, callIndirect(type, "i32", slot, this.#pc.get));
+    this.#settle(labels);
+  }
+
+  /** Let the TypeScript helper of the current operation carry it out. */
+  #helper(labels: { dispatch: Label; fault: Label; next: Label }): void {
+    this.#sync();
+    this.#f.set(this.#status, call(this.#shared.helper, i32.load(this.#pc.get, RECORD.link), this.#pc.get));
     this.#settle(labels);
   }
 
@@ -238,7 +243,7 @@ export class DispatchLoop {
     );
   }
 
-  #context(labels: { dispatch: Label; enter: Label; fault: Label }): ArmContext {
+  #context(labels: { dispatch: Label; enter: Label; fault: Label; next: Label }): ArmContext {
     const f = this.#f;
     return {
       f,
@@ -258,6 +263,7 @@ export class DispatchLoop {
       },
       fault: () => f.br(labels.fault),
       faultIf: (condition) => f.brIf(condition, labels.fault),
+      helper: () => this.#helper(labels),
       jump: (eip) => {
         f.set(this.#start, eip);
         this.#retire();

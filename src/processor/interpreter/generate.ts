@@ -5,13 +5,14 @@
 import { type Form, operandBits, type Row } from "../../isa/row.ts";
 import { FIELD } from "../../isa/state.ts";
 import { FORMS } from "../../isa/table.ts";
-import { i32, type Value } from "../../wasm/expression.ts";
+import { call, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { STATE } from "../memory-map.ts";
 import { Arm, type ArmContext } from "./arm.ts";
 import { type ArmWriter, DispatchLoop } from "./dispatch-loop.ts";
-import { STATUS, VARIANT } from "./record.ts";
+import { defineNatives } from "./natives.ts";
+import { RECORD, STATUS, VARIANT } from "./record.ts";
 import { defineShared, type SharedFunctions } from "./shared.ts";
 import { defineX87Arms } from "./x87.ts";
 
@@ -31,6 +32,8 @@ export interface Interpreter {
   readonly fused: Uint16Array;
   /** First handler number of fused pairs, and the number behind the last. */
   readonly fusedRange: readonly [number, number];
+  /** Handlers of the natives, by their keys (see natives.ts). */
+  readonly natives: ReadonlyMap<string, number>;
   /** Arms in the loop and behind a call, for reports. */
   readonly hot: number;
   readonly cold: number;
@@ -141,6 +144,7 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): 
       },
       fault: () => f.return(STATUS.fault),
       faultIf: (condition) => f.if(condition, () => f.return(STATUS.fault)),
+      helper: () => f.return(call(shared.helper, i32.load(pc, RECORD.link), pc)),
       jump: leave,
       jumpLinked: leave,
     },
@@ -203,6 +207,10 @@ export function generateInterpreter(): Interpreter {
     for (const bits of [16, 32])
       for (const variant of Object.values(VARIANT)) handlers[armIndex(form.id, bits, variant)] = handler;
   }
+  const natives = new Map<string, number>();
+  for (const [key, reference] of defineNatives(module, shared).arms) {
+    natives.set(key, coldStart + module.tableSlot(reference));
+  }
   const arms: ArmWriter[] = [
     ...hot.map(
       (spec): ArmWriter =>
@@ -224,6 +232,7 @@ export function generateInterpreter(): Interpreter {
     handlers,
     fused,
     fusedRange: [fusedStart, coldStart],
+    natives,
     hot: hot.length + pairs.length,
     cold: cold.length,
     loopBytes,
