@@ -44,6 +44,9 @@ function isContributory(vector: number): boolean {
   return vector === VECTOR.DE || (vector >= VECTOR.TS && vector <= VECTOR.GP);
 }
 
+/** The interpreter's own delivery: see native-transfers.ts. */
+type Deliver = (vector: number, software: number, error: number, withError: number, eip: number) => number;
+
 const DR = ["dr0", "dr1", "dr2", "dr3"] as const;
 
 export class Processor {
@@ -54,6 +57,7 @@ export class Processor {
   /** Guest instructions completed since power-on. */
   instructions = 0;
   readonly #run: () => number;
+  readonly #deliverPlain: Deliver;
   readonly #fetched = new Uint8Array(MAX_LENGTH);
 
   constructor(options: ProcessorOptions) {
@@ -63,26 +67,35 @@ export class Processor {
     this.cpu = new Cpu(memory, options.bus);
     this.translator = new Translator(this.cpu, interpreter, options.has);
     const { cpu } = this;
-    const guard = (body: () => number): number => {
-      try {
-        return body();
-      } catch (fault) {
-        if (!(fault instanceof GuestFault)) throw fault;
-        cpu.set("faultError", fault.error);
-        cpu.set("faultVector", fault.vector);
-        return 0;
-      }
+    const met = (fault: unknown): number => {
+      if (!(fault instanceof GuestFault)) throw fault;
+      cpu.set("faultError", fault.error);
+      cpu.set("faultVector", fault.vector);
+      return 0;
     };
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory,
-        slowRead: (linear: number, bytes: number) => guard(() => cpu.read(linear, bytes)),
-        slowModify: (linear: number, bytes: number) => guard(() => cpu.readForWrite(linear, bytes)),
-        slowWrite: (linear: number, value: number, bytes: number) => {
-          guard(() => {
+        slowRead: (linear: number, bytes: number): number => {
+          try {
+            return cpu.read(linear, bytes);
+          } catch (fault) {
+            return met(fault);
+          }
+        },
+        slowModify: (linear: number, bytes: number): number => {
+          try {
+            return cpu.readForWrite(linear, bytes);
+          } catch (fault) {
+            return met(fault);
+          }
+        },
+        slowWrite: (linear: number, value: number, bytes: number): void => {
+          try {
             cpu.write(linear, bytes, value);
-            return 0;
-          });
+          } catch (fault) {
+            met(fault);
+          }
         },
         helper: (link: number, pc: number): number => {
           try {
@@ -100,6 +113,7 @@ export class Processor {
       },
     });
     this.#run = instance.exports["run"] as () => number;
+    this.#deliverPlain = instance.exports["deliver"] as Deliver;
     cpu.reset();
   }
 
@@ -195,6 +209,11 @@ export class Processor {
   /** Deliver an event; faults on the way become double and triple faults. */
   #deliver(vector: number, source: number, error: number | undefined, eip: number): void {
     const { cpu } = this;
+    const byProgram = source === SOURCE.software || source === SOURCE.softwareException ? 1 : 0;
+    if (this.#deliverPlain(vector, byProgram, error ?? 0, error === undefined ? 0 : 1, eip) !== 0) {
+      cpu.endShadow();
+      return;
+    }
     let v = vector;
     let from = source;
     let code = error;

@@ -21,6 +21,7 @@ const PAGE_OFFSET = 4095;
 export class DispatchLoop {
   readonly #module: ModuleWriter;
   readonly #shared: SharedFunctions;
+  readonly #deliverFault: FunctionReference;
   readonly #f: FunctionWriter;
   readonly #pc;
   readonly #start;
@@ -33,7 +34,8 @@ export class DispatchLoop {
   /** The state page: a constant, so that every field is one access with a fixed offset. */
   readonly #s = i32.const(STATE);
 
-  constructor(module: ModuleWriter, shared: SharedFunctions, run: FunctionReference) {
+  constructor(module: ModuleWriter, shared: SharedFunctions, run: FunctionReference, deliverFault: FunctionReference) {
+    this.#deliverFault = deliverFault;
     this.#module = module;
     this.#shared = shared;
     const f = new FunctionWriter(run.type);
@@ -101,8 +103,15 @@ export class DispatchLoop {
           f.loop((next) => this.#operations(arms, { dispatch, enter, fault, next }));
         });
         // Nothing of the current instruction has happened; EIP points to it.
-        this.#retire(1);
         f.set(this.#start, i32.add(this.#start.get, i32.load8u(this.#pc.get, RECORD.offset)));
+        this.#sync();
+        f.if(call(this.#deliverFault, this.#start.get), () => {
+          // A fault takes one tick of the timer, or a guest that can only fault would never leave.
+          this.#retire();
+          f.set(this.#start, this.#load("eip"));
+          f.br(dispatch);
+        });
+        this.#retire(1);
         this.#leave(RUN.fault);
       });
     });

@@ -207,10 +207,9 @@ export function generateInterpreter(): Interpreter {
     for (const bits of [16, 32])
       for (const variant of Object.values(VARIANT)) handlers[armIndex(form.id, bits, variant)] = handler;
   }
+  const { arms: nativeArms, deliverFault } = defineNatives(module, shared);
   const natives = new Map<string, number>();
-  for (const [key, reference] of defineNatives(module, shared).arms) {
-    natives.set(key, coldStart + module.tableSlot(reference));
-  }
+  for (const [key, reference] of nativeArms) natives.set(key, coldStart + module.tableSlot(reference));
   const arms: ArmWriter[] = [
     ...hot.map(
       (spec): ArmWriter =>
@@ -226,7 +225,7 @@ export function generateInterpreter(): Interpreter {
         },
     ),
   ];
-  const loopBytes = new DispatchLoop(module, shared, run).write(run, arms);
+  const loopBytes = new DispatchLoop(module, shared, run, deliverFault).write(run, arms);
   return {
     bytes: module.finish(),
     handlers,

@@ -6,7 +6,7 @@ import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { MODE } from "../cpu.ts";
 import { PROC } from "../exits.ts";
-import { AR, BLOCKING, SYSTEM_TYPE } from "../registers.ts";
+import { AR, BLOCKING, DR7, SYSTEM_TYPE, VECTOR } from "../registers.ts";
 import { dplOf, Native, type NativeFunctions } from "./native.ts";
 import { STATUS } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
@@ -111,6 +111,45 @@ export function defineDeliver(
   m.install(SEG.CS, f.let(i32.or(i32.and(selector, NULL_MASK), level)), code);
   m.setField("eip", target);
   m.updateMode();
+  f.result(1);
+  module.define(reference, f.finish());
+  return reference;
+}
+
+/** Vectors that push an error code (SDM 3A table 6-1). */
+const WITH_ERROR = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
+
+/**
+ * Define (EIP) → 1 when the fault that `faultVector` and `faultError` tell of was delivered; 0 when nothing was done,
+ * since the hypervisor wants it, something is being debugged, or delivery is not plain.
+ */
+export function defineDeliverFault(
+  module: ModuleWriter,
+  shared: SharedFunctions,
+  functions: NativeFunctions,
+  deliver: FunctionReference,
+): FunctionReference {
+  const reference = module.declare({ params: ["i32"], results: ["i32"] }, "deliverFault");
+  const f = new FunctionWriter(reference.type);
+  const m = new Native(f, shared, functions, () => f.return(0));
+  const vector = f.let(m.field("faultVector"));
+  const error = f.let(m.field("faultError"));
+  const flags = f.let(m.field("eflags"));
+  const debugged = i32.or(i32.and(flags, EFLAGS.TF | EFLAGS.RF | EFLAGS.VM), i32.and(m.field("dr7"), DR7.ENABLED));
+  const held = i32.and(m.field("interruptibility"), BLOCKING.STI | BLOCKING.MOV_SS);
+  m.bailIf(i32.or(debugged, held));
+  m.bailIf(i32.eq(vector, VECTOR.DB));
+  const wanted = i32.and(i32.shrU(m.field("exceptionBitmap"), vector), 1);
+  const other = i32.ne(i32.and(error, m.field("pageFaultMask")), m.field("pageFaultMatch"));
+  m.bailIf(i32.xor(wanted, i32.and(i32.eq(vector, VECTOR.PF), other)));
+  // Faults push RF set, so that the instruction can be resumed over its breakpoint.
+  m.setField("eflags", i32.or(flags, EFLAGS.RF));
+  const withError = i32.and(i32.shrU(WITH_ERROR, vector), 1);
+  f.if(i32.eqz(call(deliver, vector, 0, error, withError, f.params[0]!.get)), () => {
+    m.setField("eflags", flags);
+    f.return(0);
+  });
+  m.setField("faultVector", -1);
   f.result(1);
   module.define(reference, f.finish());
   return reference;

@@ -4,7 +4,17 @@ import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { defineNativeFunctions, Native } from "./native.ts";
 import { STRING_NATIVES } from "./native-strings.ts";
 import { SYSTEM_NATIVES } from "./native-system.ts";
-import { defineDeliver, farCall, farJump, int, iret, returnFar, sysenter, sysexit } from "./native-transfers.ts";
+import {
+  defineDeliver,
+  defineDeliverFault,
+  farCall,
+  farJump,
+  int,
+  iret,
+  returnFar,
+  sysenter,
+  sysexit,
+} from "./native-transfers.ts";
 import type { SharedFunctions } from "./shared.ts";
 
 /** Name under which the module exports the native with a key: (record) → STATUS. */
@@ -16,8 +26,8 @@ export function nativeExport(key: string): string {
 export interface Natives {
   /** Function by key. */
   readonly arms: ReadonlyMap<string, FunctionReference>;
-  /** (vector, software, error, with error code, return EIP) → 1 when delivered, 0 when nothing was done. */
-  readonly deliver: FunctionReference;
+  /** (EIP) → 1 when the fault noted in the state page was delivered, 0 when nothing was done. */
+  readonly deliverFault: FunctionReference;
 }
 
 /** Write every native. Keys are a helper's name, `name:argument`, or `repeat:kind:bytes`. */
@@ -45,5 +55,5 @@ export function defineNatives(module: ModuleWriter, shared: SharedFunctions): Na
     module.define(reference, f.finish());
     arms.set(key, reference);
   }
-  return { arms, deliver };
+  return { arms, deliverFault: defineDeliverFault(module, shared, functions, deliver) };
 }
