@@ -15,6 +15,20 @@ export interface MmioBus {
   mmioWrite(gpa: number, bytes: 1 | 2 | 4, value: number): void;
 }
 
+/**
+ * A hypervisor that serves IN and OUT without an exit, on the spot, as its handler of the exit would: only where nothing
+ * else about the exit matters (no trap or breakpoint behind the instruction). `pc` is the operation.
+ */
+export interface InlinePorts {
+  /** False: the access exits. */
+  accepts(port: number): boolean;
+  read(pc: number, port: number, bytes: 1 | 2 | 4): number;
+  /** `value` may have bits above its size. */
+  write(pc: number, port: number, bytes: 1 | 2 | 4, value: number): void;
+  /** After an access: true when the hypervisor wants to look at something before the next instruction. */
+  attention(pc: number): boolean;
+}
+
 /** Thrown inside TypeScript semantics for a guest exception; caught where semantics are called, never outside. */
 export class GuestFault {
   vector = 0;
@@ -48,12 +62,15 @@ export class Cpu {
   readonly bus: MmioBus;
   /** Called when a write hits a granule that holds decoded code: machine offset and length. */
   onCodeWrite: (machine: number, bytes: number) => void = () => {};
-  /** Time-stamp counter as the guest reads it in the operation at `pc`; the processor fills this in. */
-  tsc: (pc: number) => bigint = () => 0n;
+  /** Ports without exits; undefined: every access that the controls name exits. */
+  inlinePorts: InlinePorts | undefined;
+  /** Ticks of the time-stamp counter since power-on, an integer, in the operation at `pc` (0: between stays in the guest). */
+  ticks: (pc: number) => number = () => 0;
   /** FERR#: an x87 instruction waits for the handling of an error while CR0.NE is clear. */
   onFerr: () => void = () => {};
-  /** What the guest added to its time-stamp counter by writing it. */
-  tscOffset = 0n;
+  /** What the guest added to its time-stamp counter by writing it, modulo 2^64: low and high word. */
+  tscOffsetLow = 0;
+  tscOffsetHigh = 0;
   readonly #fault = new GuestFault();
   /** Word indices of filled shadow entries, non-global and global, for flushing. */
   readonly #fills = new Int32Array(FILL_CAPACITY);

@@ -2,13 +2,23 @@
 import { EFLAGS } from "../../isa/flags.ts";
 import { SEG } from "../../isa/state.ts";
 import { STRING_KIND } from "../../isa/table/control.ts";
-import type { Cpu } from "../cpu.ts";
+import type { Cpu, InlinePorts } from "../cpu.ts";
 import { EXIT, exitInstruction, PROC } from "../exits.ts";
 import { BULK_PER_UNIT, MAX_ELEMENTS, NOTED_WORK } from "../interpreter/native-strings.ts";
 import { RECORD, SHAPE } from "../interpreter/record.ts";
 import { SHADOW, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
-import { BREAKPOINT, breakpointKind, CR4, DR7, VECTOR } from "../registers.ts";
-import { address16, type Helper, immediate, jump, STATUS, segmentOf, sizeOf, writeRegister } from "./operands.ts";
+import { BLOCKING, BREAKPOINT, breakpointKind, CR4, DR7, VECTOR } from "../registers.ts";
+import {
+  address16,
+  type Helper,
+  immediate,
+  jump,
+  leaveNext,
+  STATUS,
+  segmentOf,
+  sizeOf,
+  writeRegister,
+} from "./operands.ts";
 
 /** #GP(0) unless IOPL or the TSS's permission bitmap allows the ports (SDM 1 19.5.2). */
 export function checkPorts(cpu: Cpu, port: number, bytes: number): void {
@@ -69,6 +79,28 @@ function qualification(
   return (bytes - 1) | (input ? 8 : 0) | (string ? 16 : 0) | (rep ? 32 : 0) | (immediatePort ? 64 : 0) | (port << 16);
 }
 
+/** Nothing but the access itself is due at this instruction. */
+function plain(cpu: Cpu): boolean {
+  const shadow = cpu.get("interruptibility") & (BLOCKING.STI | BLOCKING.MOV_SS);
+  return (cpu.get("eflags") & (EFLAGS.TF | EFLAGS.RF)) === 0 && shadow === 0;
+}
+
+/** The access without an exit; out of the engine, the access done, when the hypervisor must see what came of it. */
+function inlineAccess(
+  cpu: Cpu,
+  pc: number,
+  ports: InlinePorts,
+  port: number,
+  bytes: 1 | 2 | 4,
+  input: boolean,
+): number {
+  if (input) writeRegister(cpu, 0, bytes, ports.read(pc, port, bytes));
+  else ports.write(pc, port, bytes, cpu.gpr(0));
+  if (!ports.attention(pc)) return STATUS.next;
+  cpu.set("exitReason", EXIT.ioInstruction);
+  return leaveNext(cpu, pc);
+}
+
 function portAccess(cpu: Cpu, pc: number, input: boolean): number {
   const bytes = sizeOf(cpu, pc);
   // DX forms have a register where the immediate forms have none: ra is AL/eAX first for IN, DX first for OUT.
@@ -76,7 +108,13 @@ function portAccess(cpu: Cpu, pc: number, input: boolean): number {
   const port = dx ? cpu.gpr16(2) : immediate(cpu, pc) & 0xff;
   checkPorts(cpu, port, bytes);
   const hits = breakpoints(cpu, port, bytes);
-  if (ioExits(cpu, port, bytes)) return exitAccess(cpu, pc, hits, qualification(bytes, input, false, false, !dx, port));
+  if (ioExits(cpu, port, bytes)) {
+    const inline = cpu.inlinePorts;
+    if (inline !== undefined && hits === 0 && plain(cpu) && inline.accepts(port)) {
+      return inlineAccess(cpu, pc, inline, port, bytes as 1 | 2 | 4, input);
+    }
+    return exitAccess(cpu, pc, hits, qualification(bytes, input, false, false, !dx, port));
+  }
   cpu.watchHits |= hits;
   // Without an exit there is nothing at the other end: devices are the hypervisor's. An open bus reads as ones.
   if (input) writeRegister(cpu, 0, bytes, -1);
