@@ -19,7 +19,13 @@ async function micro(save) {
     const ratio = baseline[name] ? `  ${(mips / baseline[name]).toFixed(2)} x baseline` : "";
     process.stdout.write(`  ${name.padEnd(10)} ${mips.toFixed(0).padStart(5)}${ratio}\n`);
   });
-  if (save) writeFileSync(BASELINE, `${JSON.stringify(results, undefined, 2)}\n`);
+  const { runSystemBench } = await import(pathToFileURL(join(ROOT, "dist", "bench", "system.js")).href);
+  process.stdout.write("system, nanoseconds for each turn\n");
+  const system = await runSystemBench((name, ns) => {
+    const ratio = baseline[name] ? `  ${(ns / baseline[name]).toFixed(2)} x baseline` : "";
+    process.stdout.write(`  ${name.padEnd(10)} ${ns.toFixed(0).padStart(5)}${ratio}\n`);
+  });
+  if (save) writeFileSync(BASELINE, `${JSON.stringify({ ...results, ...system }, undefined, 2)}\n`);
 }
 
 /** CPU seconds of the busiest thread for each row, from a result file of the peers' runner. */
