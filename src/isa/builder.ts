@@ -5,19 +5,33 @@
  * Order matters for precise faults: whatever may fault (reading or writing a memory operand, push, pop, raise) comes
  * before flags and other registers change. A value that is read is bound at once and does not change afterwards.
  */
-import type { I32, Value } from "../wasm/expression.ts";
+import type { I32, I64, Value } from "../wasm/expression.ts";
 import type { FunctionWriter } from "../wasm/function.ts";
+import type { FunctionReference } from "../wasm/module.ts";
+import type { FlagOp } from "./flags.ts";
+import type { RuntimeName } from "./vector/runtime.ts";
+
+/** A whole vector register: XMM (v128) or MMX (i64). */
+export interface VectorRegister {
+  get(): Value;
+  set(value: Value): void;
+}
+
+/** Which vector registers an instruction works on. */
+export type VectorKind = "sse" | "mmx";
 
 /** An operand of the instruction. */
 export interface Operand {
-  /** 8, 16 or 32 (0 for an address-only operand). */
+  /** 8, 16, 32, 64 or 128 (0 for an address-only operand). */
   readonly bits: number;
   /** True for a memory operand. */
   readonly memory: boolean;
-  /** Value, zero-extended to 32 bits. */
+  /** The whole register, if the operand is a vector register or the low part of one. */
+  readonly vector?: VectorRegister;
+  /** Value: up to 32 bits zero-extended in an i32, 64 bits in an i64, 128 bits in a v128. */
   read(): Value;
-  /** Store the low `bits` bits. */
-  write(value: I32): void;
+  /** Store the low `bits` bits; of a vector register the others stay. */
+  write(value: I32 | I64): void;
   /** Effective address (offset in its segment) of a memory operand. */
   address(): Value;
   /** Read `bits` (8, 16 or 32) at `displacement` bytes after the operand's address. */
@@ -39,11 +53,41 @@ export interface Builder {
   field(name: import("./state.ts").FieldName): Value;
   setField(name: import("./state.ts").FieldName, value: I32): void;
 
+  /** Address of the vCPU's state page, for functions of {@link runtime}. */
+  readonly state: Value;
+  /** XMM0–XMM7 and MM0–MM7 by number. Writing an MMX register also fills the exponent of its x87 register with ones. */
+  xmm(number: number): VectorRegister;
+  mmx(number: number): VectorRegister;
+  /**
+   * First statement of an instruction on vector registers: leave with #UD, #NM or #MF unless they are available (SDM 3A
+   * 13.1, 12.5.1). CR0 and CR4 change by instructions that end a block only, and a pending x87 exception by x87
+   * instructions, so that one check may serve for many.
+   */
+  vectorAvailable(kind: VectorKind): void;
+  /**
+   * Non-zero when MXCSR has all exceptions masked, PE set already, round to nearest and neither FTZ nor DAZ: results of
+   * operations on numbers are then what WebAssembly gives. Stays true until LDMXCSR or FXRSTOR.
+   */
+  simdDefault(): Value;
+  /** A function of isa/vector/runtime.ts: the exact ways of floating point. Each leaves its outcome in `simdFault`. */
+  runtime(name: RuntimeName): FunctionReference;
+
   /** The lazy flag pair as it was before this instruction (see flags.ts). */
   readonly flagsResult: Value;
   readonly flagsCarry: Value;
-  /** Set the lazy pair; either half may be left as it is. */
+  /** CF before this instruction, 0 or 1. */
+  carryFlag(): Value;
+  /** Condition 0–15 over the flags before this instruction: zero or not. */
+  condition(cc: number): Value;
+  /** Set the lazy pair; either half may be left as it is. Not inside a conditional: see {@link setFlagsIf}. */
   setFlags(result: I32 | undefined, carry: I32 | undefined): void;
+  /** Set the lazy pair where `condition` is not zero. */
+  setFlagsIf(condition: Value, result: I32 | undefined, carry: I32 | undefined): void;
+  /**
+   * Set the flags of an operation (see FLAG_OP in flags.ts): `a` and `b` its operands, zero-extended (sign-extended `a`
+   * for sar), `r` the result, with any bits above the size; `count` of shifts, 1–31.
+   */
+  setFlagsOf(op: Exclude<FlagOp, "explicit">, bits: number, a: Value, b: Value, r: Value, count?: number): void;
 
   /** Push `value` of `bits` (16 or 32) bits; may fault, changes nothing then. */
   push(value: I32, bits: number): void;

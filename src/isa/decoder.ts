@@ -5,7 +5,7 @@
 import type { Form } from "./row.ts";
 import { operandBits } from "./row.ts";
 import { GPR, SEG, ZERO_SLOT } from "./state.ts";
-import { OPCODE_MAP } from "./table.ts";
+import { MAP, OPCODE_MAP } from "./table.ts";
 
 /** Longest legal instruction (SDM 2A 2.3.11). */
 export const MAX_LENGTH = 15;
@@ -94,7 +94,11 @@ export function decode(
   let opcode: number = bytes[p++]!;
   if (opcode === 0x0f) {
     if (p >= stop) return short();
-    opcode = 0x100 | bytes[p++]!;
+    opcode = MAP.two | bytes[p++]!;
+    if (opcode === (MAP.two | 0x38) || opcode === (MAP.two | 0x3a)) {
+      if (p >= stop) return short();
+      opcode = (opcode === (MAP.two | 0x38) ? MAP.three38 : MAP.three3a) | bytes[p++]!;
+    }
   }
   const candidates = OPCODE_MAP[opcode]!;
   let modrm = -1;
@@ -113,7 +117,7 @@ export function decode(
     if (mod !== "any" && modrm >= 0xc0 !== (mod === "reg")) continue;
     if (rm >= 0 && rm !== (modrm & 7)) continue;
     const { prefix, feature } = row.traits;
-    if (prefix !== undefined && prefix !== repeat && !(prefix === 0x66 && operandPrefix)) continue;
+    if (prefix !== undefined && prefix !== (repeat || (operandPrefix ? 0x66 : 0))) continue;
     if (feature !== undefined && !has(feature)) continue;
     form = candidate;
     break;

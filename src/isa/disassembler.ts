@@ -22,7 +22,14 @@ export interface DisassembleOptions {
 const R8 = ["al", "cl", "dl", "bl", "ah", "ch", "dh", "bh"] as const;
 const R16 = ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"] as const;
 const SEGMENTS = ["es", "cs", "ss", "ds", "fs", "gs", "?s", "?s"] as const;
-const POINTER: Readonly<Record<number, string>> = { 8: "byte ", 16: "word ", 32: "dword ", 64: "qword ", 80: "tword " };
+const POINTER: Readonly<Record<number, string>> = {
+  8: "byte ",
+  16: "word ",
+  32: "dword ",
+  64: "qword ",
+  80: "tword ",
+  128: "oword ",
+};
 
 function register(number: number, bits: number): string {
   if (bits === 8) return R8[number] ?? "?";
@@ -107,6 +114,18 @@ function operandText(
       return register(form.opcode & 7, size);
     case "E":
       return instruction.memory ? memory(instruction, size) : register(instruction.rm, size);
+    case "V":
+      return `xmm${instruction.reg}`;
+    case "P":
+      return `mm${instruction.reg}`;
+    case "U":
+      return `xmm${instruction.rm}`;
+    case "N":
+      return `mm${instruction.rm}`;
+    case "W":
+      return instruction.memory ? memory(instruction, size) : `xmm${instruction.rm}`;
+    case "Q":
+      return instruction.memory ? memory(instruction, size) : `mm${instruction.rm}`;
     default:
       return memory(instruction, code === "M" || code === "Ms" ? 0 : size);
   }

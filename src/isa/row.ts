@@ -2,9 +2,12 @@
  * Rows of the instruction table: encodings in the opcode maps' own notation (SDM 2D appendix A), flags, privileges and
  * semantics. Everything else that knows instructions is derived from rows.
  */
-import type { Builder, Operand } from "./builder.ts";
+import type { Builder, Operand, VectorKind } from "./builder.ts";
 
-/** Operand codes. Letter: where; suffix: size (b 8, w 16, d 32, v by operand size, z 16 or 32, s sign-extended imm8). */
+/**
+ * Operand codes. Letter: where; suffix: size (b 8, w 16, d 32, q 64, x 128, v by operand size, z 16 or 32, s sign-extended
+ * imm8). Vector registers: V (reg), W (rm or memory), U (rm) are XMM; P, Q, N the same of MMX.
+ */
 export type OperandCode =
   | "Eb" | "Ew" | "Ed" | "Ev"
   | "Mb" | "Mw" | "Md" | "Mq" | "Mt" | "Mv" | "M" | "Ma" | "Mp" | "Ms"
@@ -14,6 +17,7 @@ export type OperandCode =
   | "Zb" | "Zv" | "Zd"
   | "AL" | "AX" | "eAX" | "CL" | "DX" | "1" | "3"
   | "Jb" | "Jz" | "Ap" | "Ob" | "Ov"
+  | "Mx" | "Vx" | "Vq" | "Vd" | "Wx" | "Wq" | "Wd" | "Ww" | "Ux" | "Uq" | "Ud" | "Pq" | "Pd" | "Qq" | "Qd" | "Nq"
   | "Sw" | "Cd" | "Dd" | "ST" | "STi"
   | "ES" | "CS" | "SS" | "DS" | "FS" | "GS"; // biome-ignore format: grouped by kind
 
@@ -53,8 +57,12 @@ export interface Traits {
   readonly feature?: string;
   /** x87: raise #NM on CR0.EM or TS, and #MF for a pending exception when it waits. */
   readonly x87?: "wait" | "nowait";
-  /** Mandatory prefix: F3, F2 or 66. */
+  /** Mandatory prefix: F3, F2 or 66; 0 when the encoding must have none of them. */
   readonly prefix?: number;
+  /** Memory operands of 128 bits may stand anywhere; others raise #GP(0) unless they are aligned to 16 bytes. */
+  readonly unaligned?: boolean;
+  /** Works on vector registers: one variant for all memory operands, since what is hot is compiled. */
+  readonly vector?: VectorKind;
   /** VM-exit basic reason it can cause. */
   readonly exit?: number;
   /** Mnemonic by operand size 16 / 32 where it differs (CBW/CWDE). */
@@ -67,7 +75,7 @@ export interface Traits {
 export interface Form {
   readonly id: number;
   readonly row: Row;
-  /** 0x00–0xFF, or 0x0F00 | second byte. */
+  /** 0x00–0xFF, or 0x0F00 | second byte, or 0x0F3800 or 0x0F3A00 | third byte. */
   readonly opcode: number;
   readonly modrm: boolean;
   /** ModRM.reg that selects it, or -1. */
@@ -85,6 +93,11 @@ export interface Row {
   readonly semantics: Semantics | undefined;
   readonly forms: readonly Form[];
 }
+
+/** Operand codes of vector registers, or of memory where ModRM says so. */
+export const VECTOR_OPERAND = /^[VWUPQN][wdqx]$/;
+/** Operand codes that are memory when ModRM.mod is not 3, or always. */
+export const MEMORY_OPERAND = /^[EMOWQ]/;
 
 const MEMORY_ONLY = /^M|^Ob|^Ov/;
 let formCount = 0;
@@ -119,8 +132,8 @@ function parseForm(row: Row, spec: string, traits: Traits): Form[] {
   for (const operand of operands) {
     if (/^M/.test(operand)) mod = "mem";
     // MOV with control and debug registers (R) takes a register whatever ModRM.mod says (SDM 2B MOV).
-    if (operand === "STi") mod = "reg";
-    if (/^[EMGRSCD](b|w|d|v|q|t|a|p|s|)$/.test(operand) && !/^(CS|SS|DS|ES)$/.test(operand)) modrm = true;
+    if (operand === "STi" || /^[UN]/.test(operand)) mod = "reg";
+    if (/^[EMGRSCDVWUPQN](b|w|d|v|q|x|t|a|p|s|)$/.test(operand) && !/^(CS|SS|DS|ES)$/.test(operand)) modrm = true;
     if (operand === "STi") modrm = true;
   }
   const suffixes = operands.map((o) => (/^(ES|CS|SS|DS|FS|GS|AL|CL|DX|ST|STi|AX|1|3)$/.test(o) ? "" : o));
@@ -180,8 +193,6 @@ export function operandBits(code: OperandCode, bits: number): number {
     case "Cd":
     case "Dd":
       return 32;
-    case "Mq":
-      return 64;
     case "Mt":
       return 80;
     case "1":
@@ -190,5 +201,7 @@ export function operandBits(code: OperandCode, bits: number): number {
     default:
   }
   const suffix = code.at(-1);
+  if (suffix === "q") return 64;
+  if (suffix === "x") return 128;
   return suffix === "b" ? 8 : suffix === "w" ? 16 : suffix === "d" ? 32 : suffix === "v" || suffix === "z" ? bits : 0;
 }

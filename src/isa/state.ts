@@ -55,7 +55,14 @@ export const FPU_SCRATCH = FPU_REGS + 128;
 /** XMM0–XMM15, 16 bytes each with room for 32. */
 export const XMM_REGS = FPU_SCRATCH + 64;
 
-const FIELDS_START = XMM_REGS + 16 * 32;
+/** Bytes from one XMM register to the next. */
+export const XMM_STRIDE = 32;
+/** Bytes from one x87 (and MMX) register to the next. */
+export const FPU_STRIDE = 16;
+/** Bits of the field `vectorGate`. */
+export const VECTOR_GATE = { sse: 1, mmx: 2 } as const;
+
+const FIELDS_START = XMM_REGS + 16 * XMM_STRIDE;
 
 const SPECS = [
   u64("eip", 0x681e),
@@ -134,6 +141,8 @@ const SPECS = [
   u32("readTable"),
   u32("writeTable"),
   u32("startEip"),
+  // Non-zero while data breakpoints are set: every access must be looked at.
+  u32("watching"),
   u32("cutBlock"),
   u32("linkSlot"),
   u32("linkLinear"),
@@ -142,6 +151,11 @@ const SPECS = [
   u32("shadowBlocking"),
   // Work that string instructions did beyond their one tick of the preemption timer, in ticks.
   u32("extraWork"),
+  // What compiled regions pass on: see FLAG_OP in flags.ts; `explicit` whenever anybody else looks.
+  u32("flagsKind"),
+  u32("flagsOperand"),
+  // 0, or a SKIP of interpreter/record.ts: blocks are interpreted although compiled code is there.
+  u32("skipRegions"),
   // x87: control, status (TOP included), and one bit a register, set while it is not empty.
   u32("fcw"),
   u32("fsw"),
@@ -152,6 +166,10 @@ const SPECS = [
   u32("fdp"),
   u32("fds"),
   u32("mxcsr"),
+  // VECTOR_GATE bits: vector instructions that CR0 and CR4 do not let through now.
+  u32("vectorGate"),
+  // Unmasked exceptions of the last function of isa/vector/runtime.ts: its result must not be used.
+  u32("simdFault"),
 ] as const satisfies readonly FieldSpec[];
 
 /** Names of the single fields of the state page. */

@@ -3,11 +3,34 @@
  * Everything in `processor` works on this class; it holds no instruction semantics itself.
  */
 import { arithmeticFlags, EFLAGS, lazyCarry, lazyResult, OSZAPC } from "../isa/flags.ts";
-import { FIELD, type FieldName, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, STATE_SIZE, segmentField } from "../isa/state.ts";
+import {
+  FIELD,
+  type FieldName,
+  SEG,
+  SEG_BASE,
+  SEG_FIELD,
+  SEG_STRIDE,
+  STATE_SIZE,
+  segmentField,
+  VECTOR_GATE,
+} from "../isa/state.ts";
+import { MXCSR_RESET } from "../isa/vector/constants.ts";
 import { RECORD } from "./interpreter/record.ts";
-import { CODE_BITS, ENTRY, EXECUTE_TABLE, P2M, SHADOW, STATE, USER_TABLES, WRITE_TABLE } from "./memory-map.ts";
-import { type Access, type Translation, walk } from "./paging.ts";
-import { AR, BLOCKING, CR0, TYPE, VECTOR } from "./registers.ts";
+import {
+  CODE_BITS,
+  EXECUTE_TABLE,
+  P2M,
+  READ_SLOT,
+  SHADOW,
+  STATE,
+  TABLE_ENTRIES,
+  USER_TABLES,
+  WRITE_SLOT,
+  WRITE_TABLE,
+} from "./memory-map.ts";
+import { type Access, FILL, PAGE_ACCESS, type Translation, walk } from "./paging.ts";
+import { AR, BLOCKING, CR0, CR4, TYPE, VECTOR } from "./registers.ts";
+import { CODE_MARK, isCodeEntry, isPlain, noEntry, plainEntry } from "./shadow.ts";
 
 /** Accesses to guest-physical memory that is not RAM. */
 export interface MmioBus {
@@ -38,8 +61,16 @@ export class GuestFault {
   newTask = false;
 }
 
-/** Bits of the mode key: what decoding depends on. */
-export const MODE = { code32: 1, flat: 2, protected: 4 } as const;
+/** A data breakpoint: its bytes, whether only writes hit it, and its bit in DR6. */
+export interface Watch {
+  readonly linear: number;
+  readonly bytes: number;
+  readonly write: boolean;
+  readonly bit: number;
+}
+
+/** Bits of the mode key: what decoding and compiling depend on. */
+export const MODE = { code32: 1, flat: 2, protected: 4, user: 8 } as const;
 
 /** p2m entry types, in the low bits of an entry; negative entries are MMIO or nothing. */
 export const P2M_TYPE = { ram: 0, rom: 1 } as const;
@@ -66,6 +97,8 @@ export class Cpu {
   inlinePorts: InlinePorts | undefined;
   /** Ticks of the time-stamp counter since power-on, an integer, in the operation at `pc` (0: between stays in the guest). */
   ticks: (pc: number) => number = () => 0;
+  /** Whether any of `bytes` at a machine offset, within one page, is decoded code. */
+  coversCode: (machine: number, bytes: number) => boolean = () => false;
   /** FERR#: an x87 instruction waits for the handling of an error while CR0.NE is clear. */
   onFerr: () => void = () => {};
   /** What the guest added to its time-stamp counter by writing it, modulo 2^64: low and high word. */
@@ -87,7 +120,9 @@ export class Cpu {
     this.i32 = new Int32Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.bus = bus;
-    this.i32.fill(ENTRY.none, SHADOW.readSupervisor >> 2, (SHADOW.executeUser + WRITE_TABLE) >> 2);
+    // The upper half of each table is right as zero, and takes no host memory until it is used.
+    for (let table = SHADOW.readSupervisor; table <= SHADOW.executeUser; table += WRITE_TABLE)
+      this.i32.fill(noEntry(0), table >> 2, (table >> 2) + TABLE_ENTRIES / 2);
     this.i32.fill(-1, P2M >> 2, (P2M >> 2) + (1 << 20));
   }
 
@@ -255,7 +290,7 @@ export class Cpu {
   /** Recompute what follows from CS, SS, data segments, CPL and CR0: mode key and table bases. */
   updateMode(): void {
     const csAr = this.segment(SEG.CS, "ar");
-    let key = csAr & AR.DB ? MODE.code32 : 0;
+    let key = (csAr & AR.DB ? MODE.code32 : 0) | (this.cpl === 3 ? MODE.user : 0);
     if (this.protectedMode) {
       key |= MODE.protected;
       if (
@@ -270,9 +305,17 @@ export class Cpu {
       }
     }
     this.set("modeKey", key);
+    this.updateVectorGate();
     const tables = SHADOW.readSupervisor + (this.cpl === 3 ? USER_TABLES : 0);
     this.set("readTable", tables);
     this.set("writeTable", tables + WRITE_TABLE);
+  }
+
+  /** Recompute which vector instructions CR0 and CR4 let through. */
+  updateVectorGate(): void {
+    const cr0 = this.get("cr0") & (CR0.EM | CR0.TS);
+    const sse = cr0 !== 0 || !(this.get("cr4") & CR4.OSFXSR);
+    this.set("vectorGate", (sse ? VECTOR_GATE.sse : 0) | (cr0 !== 0 ? VECTOR_GATE.mmx : 0));
   }
 
   #flat(segment: number, data: boolean): boolean {
@@ -321,19 +364,81 @@ export class Cpu {
     const page = linear >>> 12;
     const base = (SHADOW.readSupervisor + (user ? USER_TABLES : 0)) >> 2;
     const table = access === "write" ? WRITE_TABLE >> 2 : access === "execute" ? EXECUTE_TABLE >> 2 : 0;
-    let entry: number = ENTRY.slow;
-    if (t.machine >= 0 && !(access === "write" && this.isRom(t.gpa))) {
-      entry = t.machine & -PAGE;
-      if (access === "write" && this.i32[(CODE_BITS + ((entry >>> 12) << 2)) >> 2] !== 0) entry |= ENTRY.code;
-      else if (access === "write") this.#noteWritable(entry);
-    }
-    if (access === "execute" && t.machine < 0) entry = ENTRY.none;
-    if (access !== "execute" && this.watched(page)) entry = ENTRY.slow;
-    const index = base + table + page;
-    if (this.i32[index] === ENTRY.none) this.#noteFill(index, t.global);
-    this.i32[index] = entry;
     if (t.large) this.#largeRegions[page >>> 10] = 1;
+    if (t.machine < 0 || (access === "write" && this.isRom(t.gpa))) return t;
+    if (access !== "execute" && this.watches.length > 0) return t;
+    const index = base + table + page;
+    if (this.i32[index] === noEntry(linear)) this.#noteFill(index, t.global);
+    let entry = plainEntry(t.machine, linear);
+    if (access === "write") {
+      if (this.i32[(CODE_BITS >> 2) + (t.machine >>> 12)] !== 0) entry ^= CODE_MARK;
+      else this.#noteWritable(t.machine);
+    }
+    this.i32[index] = entry;
     return t;
+  }
+
+  /** Fill the tables for an access (PAGE_ACCESS): the machine offset, or FILL with a fault left in the state page. */
+  fill(linear: number, access: number): number {
+    const write = (access & PAGE_ACCESS.write) !== 0;
+    try {
+      const t = this.translate(
+        linear,
+        write ? "write" : access & PAGE_ACCESS.fetch ? "execute" : "read",
+        (access & PAGE_ACCESS.user) !== 0,
+      );
+      return t.machine < 0 || (write && this.isRom(t.gpa)) ? FILL.elsewhere : t.machine;
+    } catch (fault) {
+      this.#leaveFault(fault);
+      return FILL.fault;
+    }
+  }
+
+  /** Put a guest fault that was thrown where generated code looks for it; throws anything else again. */
+  #leaveFault(fault: unknown): void {
+    if (!(fault instanceof GuestFault)) throw fault;
+    this.set("faultError", fault.error);
+    this.set("faultVector", fault.vector);
+  }
+
+  /** For generated code: the address of a slot with the 1 to 16 bytes at `linear`, or FILL.fault. */
+  readElsewhere(linear: number, bytes: number, write: boolean): number {
+    try {
+      if (bytes > 4) this.#probeRead(linear, bytes);
+      for (let i = 0; i < bytes; i += 4) {
+        const n = Math.min(4, bytes - i);
+        const value = write ? this.readForWrite((linear + i) | 0, n) : this.read((linear + i) | 0, n);
+        this.view.setUint32(READ_SLOT + i, value, true);
+      }
+      return READ_SLOT;
+    } catch (fault) {
+      this.#leaveFault(fault);
+      return FILL.fault;
+    }
+  }
+
+  /** For generated code: store the 1 to 16 bytes of the slot at `linear`; 0, or 1 for a fault. */
+  writeElsewhere(linear: number, bytes: number): number {
+    try {
+      if (bytes > 4) this.probeWrite(linear, bytes);
+      for (let i = 0; i < bytes; i += 4)
+        this.write((linear + i) | 0, Math.min(4, bytes - i), this.view.getInt32(WRITE_SLOT + i, true));
+      return 0;
+    } catch (fault) {
+      this.#leaveFault(fault);
+      return 1;
+    }
+  }
+
+  #probeRead(linear: number, bytes: number): void {
+    const last = (linear + bytes - 1) | 0;
+    this.translate(linear, "read", this.#user());
+    if ((last ^ linear) & -PAGE) this.translate(last & -PAGE, "read", this.#user());
+  }
+
+  /** Machine offset of `linear` at the current privilege if its table has a plain entry, else negative. */
+  host(linear: number, write: boolean): number {
+    return this.i32[(this.get(write ? "writeTable" : "readTable") >> 2) + (linear >>> 12)]! ^ linear;
   }
 
   /**
@@ -343,8 +448,8 @@ export class Cpu {
   fetch(linear: number): number {
     const user = this.#user();
     const table = (SHADOW.readSupervisor + (user ? USER_TABLES : 0) + EXECUTE_TABLE) >> 2;
-    const entry = this.i32[table + (linear >>> 12)]!;
-    return entry >= 0 ? entry + (linear & (PAGE - 1)) : this.translate(linear, "execute", user).machine;
+    const host = this.i32[table + (linear >>> 12)]! ^ linear;
+    return host >= 0 ? host : this.translate(linear, "execute", user).machine;
   }
 
   /** The code byte at `linear`, for which {@link fetch} found no memory. */
@@ -352,13 +457,19 @@ export class Cpu {
     return this.bus.mmioRead(this.translate(linear, "execute", this.#user()).gpa, 1);
   }
 
-  /** Pages with a data breakpoint: accesses to them take the slow path and are noted in {@link watchHits}. */
-  watches: { readonly linear: number; readonly bytes: number; readonly write: boolean; readonly bit: number }[] = [];
+  #watches: readonly Watch[] = [];
   /** DR6 bits of the data breakpoints met by the current instruction. */
   watchHits = 0;
 
-  watched(page: number): boolean {
-    return this.watches.some((w) => w.linear >>> 12 === page);
+  /** Data breakpoints: while there are any, every access takes the slow path, and hits are noted in {@link watchHits}. */
+  get watches(): readonly Watch[] {
+    return this.#watches;
+  }
+
+  set watches(watches: readonly Watch[]) {
+    if (watches.length > 0 || this.#watches.length > 0) this.flushAll();
+    this.#watches = watches;
+    this.set("watching", watches.length);
   }
 
   #checkWatches(linear: number, bytes: number, write: boolean): void {
@@ -390,14 +501,14 @@ export class Cpu {
     const page = machine >>> 12;
     if (!this.#writable[page]) return;
     this.#writable[page] = 0;
-    const entry = page << 12;
     for (const [list, count] of [
       [this.#fills, this.#fillCount],
       [this.#globalFills, this.#globalCount],
     ] as const) {
       for (let i = 0; i < count; i++) {
         const index = list[i]!;
-        if (this.i32[index] === entry && isWriteIndex(index)) this.i32[index] = entry | ENTRY.code;
+        const linear = (index % TABLE_ENTRIES) << 12;
+        if (this.i32[index] === plainEntry(machine, linear) && isWriteIndex(index)) this.i32[index]! ^= CODE_MARK;
       }
     }
   }
@@ -405,15 +516,19 @@ export class Cpu {
   /** Drop every translation. */
   flushAll(): void {
     this.flushNonGlobal();
-    for (let i = 0; i < this.#globalCount; i++) this.i32[this.#globalFills[i]!] = ENTRY.none;
+    for (let i = 0; i < this.#globalCount; i++) this.#drop(this.#globalFills[i]!);
     this.#globalCount = 0;
     this.#largeRegions.fill(0);
   }
 
   /** Drop translations that are not global: a CR3 load. */
   flushNonGlobal(): void {
-    for (let i = 0; i < this.#fillCount; i++) this.i32[this.#fills[i]!] = ENTRY.none;
+    for (let i = 0; i < this.#fillCount; i++) this.#drop(this.#fills[i]!);
     this.#fillCount = 0;
+  }
+
+  #drop(index: number): void {
+    this.i32[index] = noEntry((index % TABLE_ENTRIES) << 12);
   }
 
   /** Drop the translations of one linear address, with its whole large page. */
@@ -426,7 +541,7 @@ export class Cpu {
     }
     for (let table = SHADOW.readSupervisor; table <= SHADOW.executeUser; table += WRITE_TABLE) {
       const at = (table >> 2) + first;
-      this.i32.fill(ENTRY.none, at, at + count);
+      this.i32.fill(noEntry(linear), at, at + count);
     }
   }
 
@@ -458,11 +573,10 @@ export class Cpu {
   }
 
   #read(linear: number, bytes: number, user: boolean, access: Access): number {
-    const inPage = linear & (PAGE - 1);
-    if (inPage + bytes > PAGE) return this.#readCrossing(linear, bytes, user, access);
     const table = (SHADOW.readSupervisor + (user ? USER_TABLES : 0) + (access === "write" ? WRITE_TABLE : 0)) >> 2;
-    const entry = this.i32[table + (linear >>> 12)]!;
-    if (entry >= 0) return this.#load(entry + inPage, bytes);
+    const host = this.i32[table + (linear >>> 12)]! ^ linear;
+    if (isPlain(host, bytes)) return this.#load(host, bytes);
+    if ((linear & (PAGE - 1)) + bytes > PAGE) return this.#readCrossing(linear, bytes, user, access);
     if (this.watches.length > 0) this.#checkWatches(linear, bytes, access === "write");
     const t = this.translate(linear, access, user);
     if (t.machine >= 0) return this.#load(t.machine, bytes);
@@ -478,18 +592,23 @@ export class Cpu {
   }
 
   #write(linear: number, bytes: number, value: number, user: boolean): void {
-    const inPage = linear & (PAGE - 1);
-    if (inPage + bytes > PAGE) {
+    const index = ((SHADOW.writeSupervisor + (user ? USER_TABLES : 0)) >> 2) + (linear >>> 12);
+    let host = this.i32[index]! ^ linear;
+    if (isPlain(host, bytes)) {
+      this.#storeMachine(host, bytes, value);
+      return;
+    }
+    if ((linear & (PAGE - 1)) + bytes > PAGE) {
       this.translate(linear, "write", user);
       this.translate(((linear + bytes - 1) & -PAGE) | 0, "write", user);
       for (let i = 0; i < bytes; i++) this.#write((linear + i) | 0, 1, (value >>> (8 * i)) & 0xff, user);
       return;
     }
-    const index = ((SHADOW.writeSupervisor + (user ? USER_TABLES : 0)) >> 2) + (linear >>> 12);
-    let entry = this.i32[index]!;
     if (this.watches.length > 0) this.#checkWatches(linear, bytes, true);
-    let machine = entry >= 0 ? entry + inPage : -1;
-    if (machine < 0 && (entry & 3) !== 1) {
+    if (isCodeEntry(host ^ linear, linear) && this.i32[(CODE_BITS >> 2) + ((host ^ CODE_MARK) >>> 12)] !== 0) {
+      host ^= CODE_MARK;
+    } else {
+      // Where nothing decoded is left in the page, this makes it fast again.
       const t = this.translate(linear, "write", user);
       if (t.machine < 0) {
         this.bus.mmioWrite(
@@ -500,20 +619,10 @@ export class Cpu {
         return;
       }
       if (this.isRom(t.gpa)) return;
-      machine = t.machine;
-      entry = this.i32[index]!;
-    } else if (machine < 0) {
-      machine = (entry & 0x7ffff000) + inPage;
+      host = t.machine;
     }
-    this.#storeMachine(machine, bytes, value);
-    if (entry >= 0) return;
-    if (this.i32[(CODE_BITS >> 2) + (machine >>> 12)] !== 0) {
-      this.noteWrite(machine, bytes);
-    } else if ((entry & 3) === 1) {
-      // Nothing decoded is left in the page: make it fast again.
-      this.i32[index] = entry & 0x7ffff000;
-      this.#noteWritable(machine);
-    }
+    this.#storeMachine(host, bytes, value);
+    this.noteWrite(host, bytes);
   }
 
   /** A write to machine memory outside the engines: tell those who hold code decoded from it. */
@@ -609,7 +718,7 @@ export class Cpu {
     this.setSegment(SEG.TR, 0, 0, 0xffff, AR.P | 11);
     this.set("eip", 0xfff0);
     this.set("fcw", 0x40);
-    this.set("mxcsr", 0x1f80);
+    this.set("mxcsr", MXCSR_RESET);
     this.set("faultVector", -1);
     this.set("shadowAt", -1);
     this.set("a20Mask", -1);
@@ -634,6 +743,6 @@ const DR7_RESET = 0x400;
 export const CPU_SIGNATURE = 0x653;
 
 function isWriteIndex(index: number): boolean {
-  const table = Math.floor((index * 4 - SHADOW.readSupervisor) / WRITE_TABLE);
+  const table = (index - (SHADOW.readSupervisor >> 2)) >> 20;
   return table === 1 || table === 4;
 }

@@ -4,6 +4,7 @@ import type { Helper } from "./instructions/operands.ts";
 import { SIMPLE } from "./instructions/simple.ts";
 import { SYSTEM_HELPERS } from "./instructions/system.ts";
 import { TRANSFERS } from "./instructions/transfers.ts";
+import { VECTOR_HELPERS } from "./instructions/vector.ts";
 import { X87_HELPERS } from "./instructions/x87.ts";
 
 const ALL: Readonly<Record<string, Helper>> = {
@@ -12,6 +13,7 @@ const ALL: Readonly<Record<string, Helper>> = {
   ...SYSTEM_HELPERS,
   ...IO_HELPERS,
   ...X87_HELPERS,
+  ...VECTOR_HELPERS,
 };
 
 const numbers = new Map(Object.keys(ALL).map((name, number) => [name, number]));

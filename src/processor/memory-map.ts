@@ -10,6 +10,9 @@ const MIB = 1024 * KIB;
 export const TABLE_ENTRIES = 1 << 20;
 const TABLE_BYTES = TABLE_ENTRIES * 4;
 
+/** Where slow accesses put a value that could not be loaded from one place, and one on its way out; 16 bytes each. */
+export const READ_SLOT = 64;
+export const WRITE_SLOT = 80;
 /** State page of vCPU 0. */
 export const STATE = 4 * KIB;
 /** One block cut short, or one instruction decoded for a single execution. */
@@ -22,7 +25,7 @@ export const HASH_STRIDE = 16;
 export const CODE_BITS = 4 * MIB;
 /** p2m: machine offset of each guest page frame | type, for 4 GiB of guest-physical space. */
 export const P2M = 8 * MIB;
-/** Shadow tables of the current address space: linear page → machine page, by access and privilege. */
+/** Shadow tables of the current address space: linear page → machine page, by access and privilege. See `shadow.ts`. */
 export const SHADOW = {
   readSupervisor: 12 * MIB,
   writeSupervisor: 12 * MIB + TABLE_BYTES,
@@ -42,15 +45,8 @@ export const OPERATIONS_BYTES = 28 * MIB;
 /** Machine memory: guest RAM, then ROM images. Machine offsets are offsets in the WebAssembly memory. */
 export const MACHINE = 64 * MIB;
 
-/** Largest guest RAM in bytes: entries of the shadow tables must stay positive as signed words. */
+/** Largest guest RAM in bytes: machine offsets must stay positive as signed words. */
 export const MAX_RAM = 1984 * MIB;
-
-/**
- * Shadow entries: a machine offset of a page (positive: go), or negative with a reason in the low bits.
- * `none` must be walked; `code` is RAM that holds decoded code (write tables only; the machine offset is in bits 30–12);
- * `slow` is everything that must be looked at each time (MMIO, ROM, watched pages).
- */
-export const ENTRY = { none: -0x8000_0000, code: -0x8000_0000 | 1, slow: -0x8000_0000 | 2 } as const;
 
 /** Bytes of code granularity for self-modifying code. */
 export const GRANULE_SHIFT = 7;

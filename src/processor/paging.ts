@@ -4,6 +4,12 @@ import { CR0, CR4, EFER, PF_ERROR, VECTOR } from "./registers.ts";
 
 export type Access = "read" | "write" | "execute";
 
+/** What is asked of a page beside reading, as page-fault error codes name it (SDM 3A 4.7). */
+export const PAGE_ACCESS = { write: PF_ERROR.write, user: PF_ERROR.user, fetch: PF_ERROR.fetch } as const;
+
+/** What a fill returns instead of a machine offset: a page fault was raised, or the page is not RAM for this access. */
+export const FILL = { fault: -1, elsewhere: -2 } as const;
+
 /** Where a linear address leads. */
 export interface Translation {
   /** Machine offset, or -1 when the guest-physical address is neither RAM nor ROM. */

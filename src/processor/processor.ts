@@ -67,36 +67,13 @@ export class Processor {
     this.cpu = new Cpu(memory, options.bus);
     this.translator = new Translator(this.cpu, interpreter, options.has);
     const { cpu } = this;
-    const met = (fault: unknown): number => {
-      if (!(fault instanceof GuestFault)) throw fault;
-      cpu.set("faultError", fault.error);
-      cpu.set("faultVector", fault.vector);
-      return 0;
-    };
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory,
-        slowRead: (linear: number, bytes: number): number => {
-          try {
-            return cpu.read(linear, bytes);
-          } catch (fault) {
-            return met(fault);
-          }
-        },
-        slowModify: (linear: number, bytes: number): number => {
-          try {
-            return cpu.readForWrite(linear, bytes);
-          } catch (fault) {
-            return met(fault);
-          }
-        },
-        slowWrite: (linear: number, value: number, bytes: number): void => {
-          try {
-            cpu.write(linear, bytes, value);
-          } catch (fault) {
-            met(fault);
-          }
-        },
+        fill: (linear: number, access: number) => cpu.fill(linear, access),
+        readElsewhere: (linear: number, bytes: number, write: number) => cpu.readElsewhere(linear, bytes, write !== 0),
+        writeElsewhere: (linear: number, bytes: number) => cpu.writeElsewhere(linear, bytes),
+        coversCode: (machine: number, bytes: number) => (cpu.coversCode(machine, bytes) ? 1 : 0),
         helper: (link: number, pc: number): number => {
           try {
             return HELPERS[link & 0xffff]!(cpu, pc, (link & ~HELPER_LINK) >>> 16);
@@ -441,13 +418,11 @@ export class Processor {
     if (dr7 === this.#watchedDr7 && DR.every((name, i) => cpu.get(name) === this.#watchedLinear[i])) return;
     this.#watchedDr7 = dr7;
     for (const [i, name] of DR.entries()) this.#watchedLinear[i] = cpu.get(name);
-    const before = cpu.watches.length;
     cpu.watches = [0, 1, 2, 3].flatMap((i) => {
       const { kind, length } = breakpointKind(dr7, i);
       if (!((dr7 >> (i * 2)) & 3) || kind === BREAKPOINT.execute || kind === BREAKPOINT.io) return [];
       return [{ linear: cpu.get(DR[i]!) & -length, bytes: length, write: kind === BREAKPOINT.write, bit: 1 << i }];
     });
-    if (cpu.watches.length > 0 || before > 0) cpu.flushAll();
   }
 
   /** Machine offset of CS:EIP for execution, or -1 when it is not in RAM or ROM; throws the fetch fault. */

@@ -116,6 +116,7 @@ function loadNew(
   if (source === TASK_SOURCE.call || source === TASK_SOURCE.gate) flags |= EFLAGS.NT;
   cpu.setSegment(SEG.TR, selector, base, limit, accessRights(d) | 2);
   cpu.set("cr0", cpu.get("cr0") | CR0.TS);
+  cpu.updateVectorGate();
   cpu.set("dr7", cpu.get("dr7") & ~0x155);
   cpu.setEflags(flags & EFLAGS_WRITABLE);
   cpu.set("eip", eip);

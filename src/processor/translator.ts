@@ -3,7 +3,7 @@
  * drops those whose bytes are written to.
  */
 import { DECODE, decode, type FeatureTest, formBits, Instruction, MAX_LENGTH } from "../isa/decoder.ts";
-import { type Form, operandBits } from "../isa/row.ts";
+import { type Form, operandBits, VECTOR_OPERAND } from "../isa/row.ts";
 import { SEG } from "../isa/state.ts";
 import { type Cpu, MODE } from "./cpu.ts";
 import { helperNumber } from "./helpers.ts";
@@ -18,6 +18,7 @@ import {
   RECORD_BYTES,
   SHAPE,
   VARIANT,
+  VECTOR_SLOT,
 } from "./interpreter/record.ts";
 import {
   BLOCK_HASH,
@@ -57,6 +58,7 @@ export class Translator {
     this.#handlers = interpreter.handlers;
     this.#has = has;
     cpu.onCodeWrite = (machine, bytes) => this.invalidate(machine, bytes);
+    cpu.coversCode = (machine, bytes) => this.coversCode(machine, bytes);
   }
 
   /** Forget everything decoded. Not while a block runs. */
@@ -198,6 +200,14 @@ export class Translator {
       if (kept.length > 0) this.#pages.set(page, kept);
       else this.#pages.delete(page);
     }
+  }
+
+  /** Whether any of `bytes` at `machine`, within one page, is decoded code. */
+  coversCode(machine: number, bytes: number): boolean {
+    const list = this.#pages.get(machine >>> 12);
+    if (!list) return false;
+    for (const block of list) if (this.#covers(block, machine, machine + bytes)) return true;
+    return false;
   }
 
   /** Whether any byte of [start, stop) is code of `block`, in either of its pages. */
@@ -411,8 +421,19 @@ export class Translator {
           if (instruction.memory) continue;
           number = instruction.rm;
           break;
-        case "R":
+        case "W":
+        case "Q":
+          if (instruction.memory) continue;
           number = instruction.rm;
+          break;
+        case "R":
+        case "U":
+        case "N":
+          number = instruction.rm;
+          break;
+        case "V":
+        case "P":
+          number = instruction.reg;
           break;
         case "G":
           if (code === "GS") continue;
@@ -447,7 +468,8 @@ export class Translator {
       const byte = operandBits(code, operandSize) === 8;
       // Segment, control, debug and x87 registers are numbers for helpers, not slots.
       const plain = code === "Sw" || code === "STi" || code === "Cd" || code === "Dd";
-      u8[record + field] = plain ? number : byte && number >= 4 ? (number - 4) * 8 + 1 : number * 8;
+      if (VECTOR_OPERAND.test(code)) u8[record + field] = number * VECTOR_SLOT;
+      else u8[record + field] = plain ? number : byte && number >= 4 ? (number - 4) * 8 + 1 : number * 8;
       field = RECORD.rb;
     }
   }

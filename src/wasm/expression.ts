@@ -24,6 +24,11 @@ export const OP = {
   i64_clz: 0x79, i64_ctz: 0x7a, i64_popcnt: 0x7b, i64_add: 0x7c, i64_sub: 0x7d, i64_mul: 0x7e, i64_div_s: 0x7f,
   i64_div_u: 0x80, i64_rem_s: 0x81, i64_rem_u: 0x82, i64_and: 0x83, i64_or: 0x84, i64_xor: 0x85, i64_shl: 0x86,
   i64_shr_s: 0x87, i64_shr_u: 0x88, i64_rotl: 0x89, i64_rotr: 0x8a,
+  f32_eq: 0x5b, f32_ne: 0x5c, f32_lt: 0x5d, f32_gt: 0x5e, f32_le: 0x5f, f32_ge: 0x60,
+  f64_eq: 0x61, f64_ne: 0x62, f64_lt: 0x63, f64_gt: 0x64, f64_le: 0x65, f64_ge: 0x66,
+  f32_abs: 0x8b, f32_ceil: 0x8d, f32_floor: 0x8e, f32_trunc: 0x8f, f32_nearest: 0x90, f32_sqrt: 0x91, f32_add: 0x92,
+  f32_sub: 0x93, f32_mul: 0x94, f32_div: 0x95, f64_abs: 0x99, f64_ceil: 0x9b, f64_floor: 0x9c, f64_trunc: 0x9d,
+  f64_nearest: 0x9e, i32_trunc_f32_s: 0xa8, i32_trunc_f64_s: 0xaa, f32_convert_i32_s: 0xb2, f64_convert_i32_s: 0xb7,
   f64_sqrt: 0x9f, f64_add: 0xa0, f64_sub: 0xa1, f64_mul: 0xa2, f64_div: 0xa3, i64_trunc_f64_s: 0xb0,
   i64_trunc_f64_u: 0xb1, f64_convert_i64_s: 0xb9, f64_convert_i64_u: 0xba,
   i32_wrap_i64: 0xa7, i64_extend_i32_s: 0xac, i64_extend_i32_u: 0xad, f64_promote_f32: 0xbb, f32_demote_f64: 0xb6,
@@ -33,7 +38,18 @@ export const OP = {
 } as const; // biome-ignore format: a table
 
 /** What kind of node a {@link Value} is; plain numbers keep the class monomorphic. */
-export const KIND = { const: 0, local: 1, unary: 2, binary: 3, load: 4, call: 5, select: 6, callIndirect: 7 } as const;
+export const KIND = {
+  const: 0,
+  local: 1,
+  unary: 2,
+  binary: 3,
+  load: 4,
+  call: 5,
+  select: 6,
+  callIndirect: 7,
+  /** A vector instruction with lane numbers. */
+  lane: 8,
+} as const;
 
 /** One node of an expression. Made by the builders below only. */
 export class Value {
@@ -43,7 +59,7 @@ export class Value {
   readonly a: Value | undefined;
   readonly b: Value | undefined;
   readonly c: Value | undefined;
-  /** Constant, local index, load offset, or type index of an indirect call. */
+  /** Constant, local index, load offset, lane numbers, or type index of an indirect call. */
   readonly immediate: number | bigint;
   readonly callee: FunctionReference | undefined;
   readonly args: readonly Value[] | undefined;
@@ -68,6 +84,11 @@ export class Value {
     this.c = c;
     this.callee = callee;
     this.args = args;
+  }
+
+  /** `condition` ? a : b, of any one type. */
+  static select(type: ValueType, a: Value, b: Value, condition: Value): Value {
+    return new Value(KIND.select, type, OP.select, 0, a, b, condition);
   }
 }
 
@@ -222,6 +243,7 @@ export const i64 = {
   ctz: unary(OP.i64_ctz, "i64"),
   extendS: (a: I32): Value => new Value(KIND.unary, "i64", OP.i64_extend_i32_s, 0, val32(a)),
   extendU: (a: I32): Value => new Value(KIND.unary, "i64", OP.i64_extend_i32_u, 0, val32(a)),
+  popcnt: unary(OP.i64_popcnt, "i64"),
   load: load(OP.i64_load, "i64"),
   load32u: load(OP.i64_load32_u, "i64"),
   load32s: load(OP.i64_load32_s, "i64"),
@@ -232,24 +254,52 @@ export const i64 = {
     new Value(KIND.select, "i64", OP.select, 0, val64(a), val64(b), val32(condition)),
 } as const;
 
-function binaryF64(opcode: number) {
-  return (a: Value, b: Value): Value => new Value(KIND.binary, "f64", opcode, 0, a, b);
+function binaryOf(opcode: number, type: ValueType) {
+  return (a: Value, b: Value): Value => new Value(KIND.binary, type, opcode, 0, a, b);
 }
 
-/** Builders of f64 expressions; a constant is written as {@link f64.reinterpret} of its bits. */
+/** Builders of f64 expressions; a constant is written as {@link f64.reinterpret} of its bits. Comparisons give an i32. */
 export const f64 = {
-  add: binaryF64(OP.f64_add),
-  sub: binaryF64(OP.f64_sub),
-  mul: binaryF64(OP.f64_mul),
-  div: binaryF64(OP.f64_div),
+  add: binaryOf(OP.f64_add, "f64"),
+  sub: binaryOf(OP.f64_sub, "f64"),
+  mul: binaryOf(OP.f64_mul, "f64"),
+  div: binaryOf(OP.f64_div, "f64"),
+  eq: binaryOf(OP.f64_eq, "i32"),
+  lt: binaryOf(OP.f64_lt, "i32"),
+  le: binaryOf(OP.f64_le, "i32"),
+  abs: unary(OP.f64_abs, "f64"),
   sqrt: unary(OP.f64_sqrt, "f64"),
+  fromI32S: unary(OP.f64_convert_i32_s, "f64"),
   fromI64S: unary(OP.f64_convert_i64_s, "f64"),
   fromI64U: unary(OP.f64_convert_i64_u, "f64"),
+  promote: unary(OP.f64_promote_f32, "f64"),
+  nearest: unary(OP.f64_nearest, "f64"),
+  /** Traps outside the range of i32: the caller knows the range. */
+  toI32S: unary(OP.i32_trunc_f64_s, "i32"),
   /** Traps outside the range of i64: the caller knows the range. */
   toI64S: unary(OP.i64_trunc_f64_s, "i64"),
   /** Traps outside the range of u64. */
   toI64U: unary(OP.i64_trunc_f64_u, "i64"),
   reinterpret: (bits: I64): Value => new Value(KIND.unary, "f64", OP.f64_reinterpret_i64, 0, val64(bits)),
+} as const;
+
+/** Builders of f32 expressions; a constant is written as {@link f32.reinterpret} of its bits. Comparisons give an i32. */
+export const f32 = {
+  add: binaryOf(OP.f32_add, "f32"),
+  sub: binaryOf(OP.f32_sub, "f32"),
+  mul: binaryOf(OP.f32_mul, "f32"),
+  div: binaryOf(OP.f32_div, "f32"),
+  lt: binaryOf(OP.f32_lt, "i32"),
+  abs: unary(OP.f32_abs, "f32"),
+  sqrt: unary(OP.f32_sqrt, "f32"),
+  fromI32S: unary(OP.f32_convert_i32_s, "f32"),
+  demote: unary(OP.f32_demote_f64, "f32"),
+  nearest: unary(OP.f32_nearest, "f32"),
+  /** Traps outside the range of i32: the caller knows the range. */
+  toI32S: unary(OP.i32_trunc_f32_s, "i32"),
+  /** The bits as an i32. */
+  bits: unary(OP.i32_reinterpret_f32, "i32"),
+  reinterpret: (bits: I32): Value => new Value(KIND.unary, "f32", OP.f32_reinterpret_i32, 0, val32(bits)),
 } as const;
 
 /** A direct call as an expression. It has effects: use it exactly once, as an operand of a statement. */

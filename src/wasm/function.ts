@@ -8,9 +8,12 @@ import {
   ByteWriter,
   type FunctionReference,
   type FunctionType,
+  INDEX_BYTES,
+  type Relocation,
   VALUE_TYPE,
   type ValueType,
 } from "./module.ts";
+import { V128_STORE } from "./simd.ts";
 
 /** A local variable; `get` is the expression that reads it. */
 export interface Local {
@@ -33,12 +36,13 @@ const UNALIGNED = 0;
 
 export class FunctionWriter {
   readonly params: readonly Local[];
-  readonly #code = new ByteWriter(512);
+  #code = new ByteWriter(512);
   readonly #localTypes: ValueType[] = [];
   readonly #paramCount: number;
   /** Temporaries free for reuse, by type. */
   readonly #free: Record<ValueType, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   readonly #scopes: Local[][] = [];
+  #relocations: Relocation[] = [];
   #depth = 0;
 
   constructor(type: FunctionType) {
@@ -49,6 +53,38 @@ export class FunctionWriter {
   /** Bytes of code written so far. */
   get size(): number {
     return this.#code.length;
+  }
+
+  /** Calls that wait for their callee's number: for {@link ModuleWriter.define}. Positions are those in `finish()`. */
+  get relocations(): readonly Relocation[] {
+    return this.#relocations;
+  }
+
+  /**
+   * Put what `body` writes at `position`, an earlier `size` of this function, for code whose content is known only when
+   * the rest is written. What it opens it must close; its branches stay inside.
+   */
+  insert(position: number, body: () => void): void {
+    const code = this.#code;
+    const relocations = this.#relocations;
+    this.#code = new ByteWriter(256);
+    this.#relocations = [];
+    body();
+    const inserted = this.#code.bytes.subarray(0, this.#code.length);
+    const joined = new ByteWriter(code.length + inserted.length + 64);
+    joined.append(code.bytes.subarray(0, position));
+    joined.append(inserted);
+    joined.append(code.bytes.subarray(position, code.length));
+    this.#relocations = [
+      ...this.#relocations.map(({ at, callee }) => ({ at: at + position, callee })),
+      ...relocations.map(({ at, callee }) => ({ at: at < position ? at : at + inserted.length, callee })),
+    ];
+    this.#code = joined;
+  }
+
+  /** Structured instructions open at this point. */
+  get depth(): number {
+    return this.#depth;
   }
 
   /** A new local variable, zero at entry. */
@@ -102,9 +138,23 @@ export class FunctionWriter {
     }
     this.#push(address);
     this.#push(value);
-    this.#code.u8(opcode);
+    this.#opcode(opcode);
     this.#code.u8(UNALIGNED);
     this.#code.u32(offset);
+  }
+
+  /** An opcode, its prefix first if it has one. */
+  #opcode(opcode: number): void {
+    if (opcode <= 0xff) {
+      this.#code.u8(opcode);
+      return;
+    }
+    this.#code.u8(opcode >> 8);
+    this.#code.u32(opcode & 0xff);
+  }
+
+  #vector(bytes: bigint): void {
+    for (let at = 0n; at < 128n; at += 8n) this.#code.u8(Number((bytes >> at) & 0xffn));
   }
 
   store8(address: I32, value: I32, offset = 0): void {
@@ -139,6 +189,10 @@ export class FunctionWriter {
     for (const memory of memories) this.#code.u8(memory);
   }
 
+  store128(address: I32, value: Value, offset = 0): void {
+    this.#store(V128_STORE, address, value, offset);
+  }
+
   /** A block whose label leads to its end. */
   block(body: (label: Label) => void): void {
     this.#structured(OP.block, "void", body);
@@ -159,6 +213,11 @@ export class FunctionWriter {
   }
 
   if(condition: I32, then: () => void, otherwise?: () => void): void {
+    const known = typeof condition === "number" ? condition : constantOf(condition);
+    if (known !== undefined) {
+      (known !== 0 ? then : otherwise)?.();
+      return;
+    }
     this.#push(condition);
     this.#code.u8(OP.if);
     this.#code.u8(0x40);
@@ -196,11 +255,20 @@ export class FunctionWriter {
     this.#code.u8(OP.return);
   }
 
+  #callee(callee: FunctionReference): void {
+    if (callee.index >= 0) {
+      this.#code.u32(callee.index);
+      return;
+    }
+    this.#relocations.push({ at: this.#code.length, callee });
+    for (let i = 0; i < INDEX_BYTES; i++) this.#code.u8(0);
+  }
+
   /** Leave by a call in tail position; needs an engine with tail calls. */
   returnCall(callee: FunctionReference, ...args: I32[]): void {
     for (const arg of args) this.#push(arg);
     this.#code.u8(OP.return_call);
-    this.#code.u32(callee.index);
+    this.#callee(callee);
   }
 
   unreachable(): void {
@@ -218,8 +286,9 @@ export class FunctionWriter {
     const code = this.#code;
     switch (value.kind) {
       case KIND.const:
-        code.u8(value.opcode);
-        if (value.type === "i64") code.s64(value.immediate as bigint);
+        this.#opcode(value.opcode);
+        if (value.type === "v128") this.#vector(value.immediate as bigint);
+        else if (value.type === "i64") code.s64(value.immediate as bigint);
         else code.s32(value.immediate as number);
         return;
       case KIND.local:
@@ -228,14 +297,14 @@ export class FunctionWriter {
         return;
       case KIND.load:
         this.#push(value.a as Value);
-        code.u8(value.opcode);
+        this.#opcode(value.opcode);
         code.u8(UNALIGNED);
         code.u32(value.immediate as number);
         return;
       case KIND.call:
         for (const arg of value.args as readonly Value[]) this.#push(arg);
         code.u8(OP.call);
-        code.u32((value.callee as FunctionReference).index);
+        this.#callee(value.callee as FunctionReference);
         return;
       case KIND.callIndirect:
         for (const arg of value.args as readonly Value[]) this.#push(arg);
@@ -244,11 +313,18 @@ export class FunctionWriter {
         code.u32(value.immediate as number);
         code.u8(0);
         return;
+      case KIND.lane:
+        this.#push(value.a as Value);
+        if (value.b) this.#push(value.b);
+        this.#opcode(value.opcode);
+        if (typeof value.immediate === "bigint") this.#vector(value.immediate);
+        else code.u8(value.immediate);
+        return;
       default:
         this.#push(value.a as Value);
         if (value.b) this.#push(value.b);
         if (value.c) this.#push(value.c);
-        code.u8(value.opcode);
+        this.#opcode(value.opcode);
     }
   }
 
@@ -266,6 +342,8 @@ export class FunctionWriter {
       out.u32(run.count);
       out.u8(VALUE_TYPE[run.type]);
     }
+    const head = out.length;
+    for (const [i, { at, callee }] of this.#relocations.entries()) this.#relocations[i] = { at: at + head, callee };
     out.append(this.#code.bytes.subarray(0, this.#code.length));
     out.u8(OP.end);
     return out.finish();

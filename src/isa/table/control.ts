@@ -1,7 +1,7 @@
 /** Control transfers and string instructions. SDM 1 7.3.8, 7.3.9. */
 import { i32 } from "../../wasm/expression.ts";
 import type { Builder } from "../builder.ts";
-import { CONDITIONS, condition, EFLAGS, OSZAPC, packFlags, unpackCarry, unpackResult } from "../flags.ts";
+import { CONDITIONS, EFLAGS, OSZAPC, packFlags, unpackCarry, unpackResult } from "../flags.ts";
 import { type Row, row, type Semantics } from "../row.ts";
 import { flagsSub } from "./arithmetic.ts";
 import { conditionReads } from "./moves.ts";
@@ -114,7 +114,7 @@ export const CONTROL: readonly Row[] = [
       `J${name}`,
       [`${hexByte(0x70 + cc)} Jb`, `0F ${hexByte(0x80 + cc)} Jz`],
       { ...BRANCH, size: "v", reads: conditionReads(cc), condition: cc },
-      (m) => m.branchIf(condition(cc, m.flagsResult, m.flagsCarry)),
+      (m) => m.branchIf(m.condition(cc)),
     ),
   ),
   row("JMP", ["EB Jb", "E9 Jz"], { ...BRANCH, size: "v" }, (m) => m.branch()),

@@ -6,7 +6,6 @@ import type { Cpu, InlinePorts } from "../cpu.ts";
 import { EXIT, exitInstruction, PROC } from "../exits.ts";
 import { BULK_PER_UNIT, MAX_ELEMENTS, NOTED_WORK } from "../interpreter/native-strings.ts";
 import { RECORD, SHAPE } from "../interpreter/record.ts";
-import { SHADOW, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
 import { BLOCKING, BREAKPOINT, breakpointKind, CR4, DR7, VECTOR } from "../registers.ts";
 import {
   address16,
@@ -186,13 +185,6 @@ function elementsAtOnce(cpu: Cpu): number {
   return cpu.get("eflags") & EFLAGS.TF || cpu.watches.length > 0 ? 1 : MAX_ELEMENTS;
 }
 
-/** Fast machine offset for `linear`, or -1 when the access must go the slow way. */
-function fast(cpu: Cpu, linear: number, write: boolean): number {
-  const table = (SHADOW.readSupervisor + (cpu.cpl === 3 ? USER_TABLES : 0) + (write ? WRITE_TABLE : 0)) >> 2;
-  const entry = cpu.i32[table + (linear >>> 12)]!;
-  return entry < 0 ? -1 : entry + (linear & (PAGE - 1));
-}
-
 /** Elements from `offset` on, in direction `step`, that stay in the page of `linear` and do not wrap the offset. */
 function roomInPage(linear: number, offset: number, step: number, bytes: number, short: boolean): number {
   const inPage = linear & (PAGE - 1);
@@ -279,7 +271,7 @@ function bulk(
   di: number,
   most: number,
 ): number {
-  const to = fast(cpu, dst, true);
+  const to = cpu.host(dst, true);
   if (to < 0) return 0;
   let n = Math.min(most, roomInPage(dst, di, step, bytes, short), segmentRoom(cpu, SEG.ES, di, step, bytes, true));
   const { u8, i32, view } = cpu;
@@ -293,7 +285,7 @@ function bulk(
     else for (let i = 0; i < n; i++) view.setUint16(first + i * 2, value & 0xffff, true);
     return n;
   }
-  const from = fast(cpu, src, false);
+  const from = cpu.host(src, false);
   if (from < 0) return 0;
   n = Math.min(n, roomInPage(src, si, step, bytes, short));
   if (n < 2) return 0;

@@ -270,6 +270,7 @@ export function applyCr0(cpu: Cpu, value: number): void {
 export function applyCr4(cpu: Cpu, value: number): void {
   const old = cpu.get("cr4");
   cpu.set("cr4", value);
+  cpu.updateVectorGate();
   if ((old ^ value) & (CR4.PSE | CR4.PAE | CR4.PGE)) cpu.flushAll();
 }
 
@@ -379,6 +380,7 @@ const clts: Helper = (cpu, pc) => {
     return STATUS.next;
   }
   cpu.set("cr0", cpu.get("cr0") & ~CR0.TS);
+  cpu.updateVectorGate();
   return STATUS.next;
 };
 

@@ -31,7 +31,7 @@ function available(cpu: Cpu, waits: boolean): void {
  * An x87 instruction meets a pending unmasked exception: #MF with CR0.NE, else FERR# is asserted and the processor waits
  * on the instruction for the interrupt that the board makes of it (SDM 1 8.7).
  */
-const pendingError: Helper = (cpu, pc) => {
+export const pendingError: Helper = (cpu, pc) => {
   if (cpu.get("cr0") & CR0.NE) throw cpu.fault(VECTOR.MF);
   cpu.onFerr();
   cpu.set("startEip", cpu.currentEip(pc));

@@ -3,16 +3,22 @@
  * stands in the dispatch loop, with flags and table bases in locals, or in a function of its own that keeps them in
  * the state page.
  */
-import type { Builder, Operand } from "../../isa/builder.ts";
-import { EFLAGS } from "../../isa/flags.ts";
-import { type Form, operandBits } from "../../isa/row.ts";
-import { FIELD, type FieldName, GPR, SEG, segmentField } from "../../isa/state.ts";
-import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
+import type { Builder, Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
+import { condition, EFLAGS, type FlagOp, flagKind, lazy, lazyPair } from "../../isa/flags.ts";
+import { type Form, MEMORY_OPERAND, operandBits, VECTOR_OPERAND } from "../../isa/row.ts";
+import { FIELD, type FieldName, GPR, SEG, segmentField, VECTOR_GATE } from "../../isa/state.ts";
+import { MXCSR_DEFAULT } from "../../isa/vector/constants.ts";
+import type { RuntimeName } from "../../isa/vector/runtime.ts";
+import { call, type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
+import type { FunctionReference } from "../../wasm/module.ts";
+import { helperNumber } from "../helpers.ts";
 import { STATE } from "../memory-map.ts";
-import { AR } from "../registers.ts";
+import { AR, VECTOR } from "../registers.ts";
+import { hostAddress, notPlain } from "../shadow.ts";
 import { RECORD, SHAPE, VARIANT } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
+import { vectorOperand, vectorRegister } from "./vector.ts";
 
 /** What surrounds an arm: how it reaches the record, keeps flags, and leaves. */
 export interface ArmContext {
@@ -20,6 +26,7 @@ export interface ArmContext {
   readonly s: Value;
   readonly pc: Value;
   readonly shared: SharedFunctions;
+  readonly runtime: Readonly<Record<RuntimeName, FunctionReference>>;
   /** True in the dispatch loop: probes are written out and locals hold flags and tables. */
   readonly inline: boolean;
   readonly start: Value;
@@ -37,9 +44,13 @@ export interface ArmContext {
   jump(eip: Value): void;
   /** Leave for a direct target whose block may be linked at the record. `wrapped` is non-zero when it must not be. */
   jumpLinked(eip: Value, wrapped: I32): void;
+  /** Leave by way of a helper that does not come back with STATUS.next: its number and argument as records hold them. */
+  leaveTo(helper: number): void;
 }
 
-const PAGE = 4096;
+/** FSW.ES: an unmasked x87 exception is pending. */
+const X87_PENDING = 0x80;
+const VECTOR_BYTES = 16;
 
 export class Arm implements Builder {
   readonly f: FunctionWriter;
@@ -69,7 +80,11 @@ export class Arm implements Builder {
       }
       if (code === "1" || code === "3") return this.#constant(Number(code));
       if (code === "CL") return this.register(1, 8);
-      if (/^[MO]/.test(code) || (code[0] === "E" && memory)) return this.#memoryOperand(bits, access);
+      if (/^[MO]/.test(code) || (memory && MEMORY_OPERAND.test(code))) return this.#memoryOperand(bits, access);
+      if (VECTOR_OPERAND.test(code)) {
+        const slot = registers++ === 0 ? RECORD.ra : RECORD.rb;
+        return vectorOperand(this.f, this.#context.pc, slot, /^[PQN]/.test(code) ? "mmx" : "sse", bits);
+      }
       return this.#slot(registers++ === 0 ? RECORD.ra : RECORD.rb, bits);
     });
   }
@@ -85,7 +100,8 @@ export class Arm implements Builder {
     return bits === 16 ? i32.load16u(address, offset) : i32.load(address, offset);
   }
 
-  #writeSlot(address: Value, offset: number, bits: number, value: I32): void {
+  #writeSlot(address: Value, offset: number, bits: number, operand: I32 | I64): void {
+    const value = operand as I32;
     if (bits === 8) this.f.store8(address, value, offset);
     else if (bits === 16) this.f.store16(address, value, offset);
     else this.f.store32(address, value, offset);
@@ -125,6 +141,62 @@ export class Arm implements Builder {
     this.f.store32(this.#context.s, value, FIELD[name].offset);
   }
 
+  // ---- vectors --------------------------------------------------------------------------------------------------
+
+  get state(): Value {
+    return this.#context.s;
+  }
+
+  xmm(number: number): VectorRegister {
+    return vectorRegister(this.f, "sse", this.#context.s, number);
+  }
+
+  mmx(number: number): VectorRegister {
+    return vectorRegister(this.f, "mmx", this.#context.s, number);
+  }
+
+  vectorAvailable(kind: VectorKind): void {
+    const closed = i32.and(this.field("vectorGate"), VECTOR_GATE[kind]);
+    const refused = kind === "sse" ? closed : i32.or(closed, i32.and(this.field("fsw"), X87_PENDING));
+    this.f.if(refused, () => this.#context.leaveTo(helperNumber("vectorUnavailable") | (VECTOR_GATE[kind] << 16)));
+  }
+
+  simdDefault(): Value {
+    return i32.eq(i32.and(this.field("mxcsr"), MXCSR_DEFAULT.mask), MXCSR_DEFAULT.value);
+  }
+
+  runtime(name: RuntimeName): FunctionReference {
+    return this.#context.runtime[name];
+  }
+
+  /** A memory operand of 64 or 128 bits, read or written by calls. */
+  #wideOperand(bits: number): Operand {
+    const { f, s, shared } = this.#context;
+    const aligned = bits === 128 && !this.#form.row.traits.unaligned;
+    let offset: Value | undefined;
+    const address = (): Value => {
+      offset ??= this.#effectiveAddress();
+      return offset;
+    };
+    const place = (write: boolean): Value => {
+      const linear = this.#linear(address(), bits, write);
+      if (aligned) f.if(i32.and(linear, VECTOR_BYTES - 1), () => this.raise(VECTOR.GP));
+      return linear;
+    };
+    return {
+      bits,
+      memory: true,
+      address,
+      readAt: noAddress,
+      read: () => this.#checked(bits === 64 ? shared.read64 : shared.read128, s, place(false)),
+      write: (value) => {
+        const bound = typeof value === "bigint" ? i64.const(value) : this.let(value as Value);
+        f.do(call(bits === 64 ? shared.write64 : shared.write128, s, place(true), bound));
+        this.#checkFault();
+      },
+    };
+  }
+
   #immediate(bits: number, recordField: number): Operand {
     const { pc } = this.#context;
     const read = (): Value => this.let(i32.load(pc, recordField));
@@ -152,8 +224,25 @@ export class Arm implements Builder {
     return this.#context.flagsCarry();
   }
 
+  carryFlag(): Value {
+    return lazy.cf(this.flagsResult, this.flagsCarry);
+  }
+
+  condition(cc: number): Value {
+    return condition(cc, this.flagsResult, this.flagsCarry);
+  }
+
   setFlags(result: I32 | undefined, carry: I32 | undefined): void {
     this.#context.setFlags(result, carry);
+  }
+
+  setFlagsIf(condition: Value, result: I32 | undefined, carry: I32 | undefined): void {
+    this.f.if(condition, () => this.setFlags(result, carry));
+  }
+
+  setFlagsOf(op: Exclude<FlagOp, "explicit">, bits: number, a: Value, b: Value, r: Value, count = 0): void {
+    const [result, carry] = lazyPair(flagKind(op, bits, count), a, b, r, this.flagsCarry);
+    this.setFlags(result, carry);
   }
 
   // ---- memory ---------------------------------------------------------------------------------------------------
@@ -198,41 +287,41 @@ export class Arm implements Builder {
     const { f, s, shared, inline, readTable } = this.#context;
     const slow = bits === 8 ? shared.read8 : bits === 16 ? shared.read16 : shared.read32;
     if (!inline) return this.#checked(slow, s, linear);
-    const inPage = this.let(i32.and(linear, PAGE - 1));
-    const entry = this.let(i32.load(i32.add(readTable, i32.and(i32.shrU(linear, 10), -4))));
+    const host = this.let(hostAddress(readTable, linear));
     const value = f.temporary("i32");
     f.if(
-      i32.ltS(guard(entry, inPage, bits), 0),
+      notPlain(host, bits / 8),
       () => {
         f.set(value, call(shared.slowRead, linear, bits / 8));
         this.#checkFault();
       },
-      () => f.set(value, this.#readSlot(i32.add(entry, inPage), 0, bits)),
+      () => f.set(value, this.#readSlot(host, 0, bits)),
     );
     return value.get;
   }
 
-  #store(linear: Value, value: I32, bits: number): void {
+  #store(linear: Value, operand: I32 | I64, bits: number): void {
     const { f, s, shared, inline, writeTable } = this.#context;
+    const value = operand as I32;
     if (!inline) {
       const slow = bits === 8 ? shared.write8 : bits === 16 ? shared.write16 : shared.write32;
       f.do(call(slow, s, linear, value));
       this.#checkFault();
       return;
     }
-    const inPage = this.let(i32.and(linear, PAGE - 1));
-    const entry = this.let(i32.load(i32.add(writeTable, i32.and(i32.shrU(linear, 10), -4))));
+    const host = this.let(hostAddress(writeTable, linear));
     f.if(
-      i32.ltS(guard(entry, inPage, bits), 0),
+      notPlain(host, bits / 8),
       () => {
-        f.do(call(shared.writeBeside, s, linear, value, bits / 8));
+        f.do(call(shared.slowWrite, linear, value, bits / 8));
         this.#checkFault();
       },
-      () => this.#writeSlot(i32.add(entry, inPage), 0, bits, value),
+      () => this.#writeSlot(host, 0, bits, value),
     );
   }
 
   #memoryOperand(bits: number, access: "r" | "w" | "rw"): Operand {
+    if (bits >= 64) return this.#wideOperand(bits);
     const { f, s, shared, inline, writeTable } = this.#context;
     let offset: Value | undefined;
     const address = (): Value => {
@@ -249,26 +338,23 @@ export class Arm implements Builder {
         const probe = bits === 8 ? shared.modify8 : bits === 16 ? shared.modify16 : shared.modify32;
         return this.#checked(probe, s, linear);
       }
-      const inPage = this.let(i32.and(linear, PAGE - 1));
-      const entry = this.let(i32.load(i32.add(writeTable, i32.and(i32.shrU(linear, 10), -4))));
       const value = f.temporary("i32");
       const place = f.temporary("i32");
       host = place;
+      f.set(place, hostAddress(writeTable, linear));
       f.if(
-        i32.ltS(guard(entry, inPage, bits), 0),
+        notPlain(place.get, bits / 8),
         () => {
           f.set(place, 0);
           f.set(value, call(shared.slowModify, linear as Value, bits / 8));
           this.#checkFault();
         },
-        () => {
-          f.set(place, i32.add(entry, inPage));
-          f.set(value, this.#readSlot(place.get, 0, bits));
-        },
+        () => f.set(value, this.#readSlot(place.get, 0, bits)),
       );
       return value.get;
     };
-    const write = (value: I32): void => {
+    const write = (operand: I32 | I64): void => {
+      const value = operand as I32;
       if (access === "rw" && linear) {
         const at = linear;
         if (host) {
@@ -277,7 +363,7 @@ export class Arm implements Builder {
             place.get,
             () => this.#writeSlot(place.get, 0, bits, value),
             () => {
-              f.do(call(shared.writeBeside, s, at, value, bits / 8));
+              f.do(call(shared.slowWrite, at, value, bits / 8));
               this.#checkFault();
             },
           );
@@ -449,11 +535,6 @@ export class Arm implements Builder {
       () => f.store32(s, value, GPR.ecx),
     );
   }
-}
-
-/** Negative when the entry is, or when an access of `bits` at `inPage` would leave the page. */
-function guard(entry: Value, inPage: Value, bits: number): Value {
-  return bits === 8 ? entry : i32.or(entry, i32.sub(PAGE - bits / 8, inPage));
 }
 
 function readOnly(): never {

@@ -4,10 +4,12 @@
  * locals, since each one that changes must be carried round the loop by every arm.
  */
 import { FIELD, SEG, segmentField } from "../../isa/state.ts";
+import type { Runtime } from "../../isa/vector/runtime.ts";
 import { call, callIndirect, type I32, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { BLOCK_HASH, EXECUTE_TABLE, STATE } from "../memory-map.ts";
+import { hostAddress } from "../shadow.ts";
 import type { ArmContext } from "./arm.ts";
 import { blockSlot } from "./block-hash.ts";
 import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, RECORD, RECORD_BYTES, RUN, STATUS } from "./record.ts";
@@ -16,12 +18,13 @@ import type { SharedFunctions } from "./shared.ts";
 /** Writes the operation at `context.pc`; falls through to the next operation. `advance` moves on within a fused pair. */
 export type ArmWriter = (context: ArmContext, advance: () => void) => void;
 
-const PAGE_OFFSET = 4095;
+const PAGE = 4096;
 
 export class DispatchLoop {
   readonly #module: ModuleWriter;
   readonly #shared: SharedFunctions;
   readonly #deliverFault: FunctionReference;
+  readonly #runtime: Runtime;
   readonly #f: FunctionWriter;
   readonly #pc;
   readonly #start;
@@ -34,10 +37,17 @@ export class DispatchLoop {
   /** The state page: a constant, so that every field is one access with a fixed offset. */
   readonly #s = i32.const(STATE);
 
-  constructor(module: ModuleWriter, shared: SharedFunctions, run: FunctionReference, deliverFault: FunctionReference) {
+  constructor(
+    module: ModuleWriter,
+    shared: SharedFunctions,
+    runtime: Runtime,
+    run: FunctionReference,
+    deliverFault: FunctionReference,
+  ) {
     this.#deliverFault = deliverFault;
     this.#module = module;
     this.#shared = shared;
+    this.#runtime = runtime;
     const f = new FunctionWriter(run.type);
     this.#f = f;
     this.#pc = f.local("i32");
@@ -133,9 +143,8 @@ export class DispatchLoop {
       });
       const linear = f.let(this.#linear(this.#start.get));
       // The execute table lies at a fixed distance from the read table of the same privilege.
-      const frame = f.let(i32.load(i32.add(this.#readTable.get, i32.and(i32.shrU(linear, 10), -4)), EXECUTE_TABLE));
-      f.if(i32.ltS(frame, 0), () => this.#leave(RUN.miss));
-      const machine = f.let(i32.add(frame, i32.and(linear, PAGE_OFFSET)));
+      const machine = f.let(hostAddress(this.#readTable.get, linear, EXECUTE_TABLE));
+      f.if(i32.ltS(machine, 0), () => this.#leave(RUN.miss));
       const slot = f.let(blockSlot(machine));
       const otherMode = i32.xor(i32.load(slot, BLOCK_HASH + 4), this.#load("modeKey"));
       f.if(i32.or(i32.xor(i32.load(slot, BLOCK_HASH), machine), otherMode), () => this.#leave(RUN.miss));
@@ -154,8 +163,8 @@ export class DispatchLoop {
         f.if(i32.gtU(last, i32.load(this.#s, segmentField(SEG.CS, "limit"))), () => this.#leave(RUN.verify));
       });
       f.if(i32.and(flags, BLOCK_FLAG.crosses), () => {
-        const behind = i32.and(i32.shrU(i32.add(linear, PAGE_OFFSET + 1), 10), -4);
-        const mapped = i32.load(i32.add(this.#readTable.get, behind), EXECUTE_TABLE);
+        const behind = f.let(i32.and(i32.add(linear, PAGE), -PAGE));
+        const mapped = hostAddress(this.#readTable.get, behind, EXECUTE_TABLE);
         f.if(i32.ne(mapped, i32.load(this.#block.get, BLOCK.crossing)), () => this.#leave(RUN.verify));
       });
     });
@@ -259,6 +268,7 @@ export class DispatchLoop {
       s: this.#s,
       pc: this.#pc.get,
       shared: this.#shared,
+      runtime: this.#runtime,
       inline: true,
       start: this.#start.get,
       readTable: this.#readTable.get,
@@ -282,6 +292,11 @@ export class DispatchLoop {
         this.#retire();
         const from = i32.add(this.#start.get, i32.load8u(this.#pc.get, RECORD.offset));
         this.#follow(labels, eip, wrapped, from);
+      },
+      leaveTo: (helper) => {
+        this.#sync();
+        f.set(this.#status, call(this.#shared.helper, helper, this.#pc.get));
+        this.#settle(labels);
       },
     };
   }

@@ -2,9 +2,10 @@
  * Generates the interpreter from the instruction table: one arm for each row, operand variant and size, the hot ones in
  * a dispatch loop, the others as functions behind a call. Nothing here knows an instruction.
  */
-import { type Form, operandBits, type Row } from "../../isa/row.ts";
+import { type Form, MEMORY_OPERAND, operandBits, type Row, VECTOR_OPERAND } from "../../isa/row.ts";
 import { FIELD } from "../../isa/state.ts";
 import { FORMS } from "../../isa/table.ts";
+import { defineRuntime, type Runtime } from "../../isa/vector/runtime.ts";
 import { call, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, ModuleWriter } from "../../wasm/module.ts";
@@ -59,11 +60,14 @@ function formSizes(form: Form): number[] {
 }
 
 function formVariants(form: Form): number[] {
-  const memory = form.operands.some((code) => /^[EMO]/.test(code));
+  const memory = form.operands.some((code) => MEMORY_OPERAND.test(code));
   const onlyMemory = form.mod === "mem" || form.operands.some((code) => /^[MO]/.test(code));
   const variants: number[] = [];
   if (!onlyMemory) variants.push(VARIANT.register);
-  if (memory && form.mod !== "reg") variants.push(VARIANT.flat, VARIANT.general);
+  if (memory && form.mod !== "reg") {
+    if (!form.row.traits.vector) variants.push(VARIANT.flat);
+    variants.push(VARIANT.general);
+  }
   if (form.row.traits.implicit && !onlyMemory) variants.push(VARIANT.registerGeneral);
   return variants;
 }
@@ -75,7 +79,8 @@ function operandKinds({ form, bits, variant }: ArmSpec): string[] {
     const size = operandBits(code, bits);
     if (/^[IJ]/.test(code)) return `i${size}`;
     if (code === "1" || code === "3" || code === "CL") return `k${code}`;
-    if (/^[MO]/.test(code) || (code[0] === "E" && memory)) return `m${size}`;
+    if (/^[MO]/.test(code) || (memory && MEMORY_OPERAND.test(code))) return `m${size}`;
+    if (VECTOR_OPERAND.test(code)) return `${/^[PQN]/.test(code) ? "p" : "v"}${size}`;
     return `r${size}`;
   });
 }
@@ -115,7 +120,7 @@ function isFusible(spec: ArmSpec): boolean {
 }
 
 /** Write a cold arm as a function (record) → STATUS. */
-function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): FunctionReference {
+function coldArm(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime, spec: ArmSpec): FunctionReference {
   const reference = module.declare({ params: ["i32"], results: ["i32"] });
   const f = new FunctionWriter(reference.type);
   const s = i32.const(STATE);
@@ -131,6 +136,7 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): 
       s,
       pc,
       shared,
+      runtime,
       inline: false,
       start: field("startEip"),
       readTable: field("readTable"),
@@ -147,6 +153,7 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): 
       helper: () => f.return(call(shared.helper, i32.load(pc, RECORD.link), pc)),
       jump: leave,
       jumpLinked: leave,
+      leaveTo: (helper) => f.return(call(shared.helper, helper, pc)),
     },
     spec,
   );
@@ -155,18 +162,20 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, spec: ArmSpec): 
   return reference;
 }
 
-/** Generate the interpreter module. Imports: env.memory, env.slowRead, env.slowModify, env.slowWrite, env.helper. */
+/** Generate the interpreter module. Imports: env.memory, env.helper and those of {@link AccessImports}. */
 export function generateInterpreter(): Interpreter {
   const module = new ModuleWriter();
   module.importMemory("env", "memory", 1, MAX_MEMORY_PAGES);
   const imports = {
-    slowRead: module.importFunction("env", "slowRead", { params: ["i32", "i32"], results: ["i32"] }),
-    slowModify: module.importFunction("env", "slowModify", { params: ["i32", "i32"], results: ["i32"] }),
-    slowWrite: module.importFunction("env", "slowWrite", { params: ["i32", "i32", "i32"], results: [] }),
+    fill: module.importFunction("env", "fill", { params: ["i32", "i32"], results: ["i32"] }),
+    readElsewhere: module.importFunction("env", "readElsewhere", { params: ["i32", "i32", "i32"], results: ["i32"] }),
+    writeElsewhere: module.importFunction("env", "writeElsewhere", { params: ["i32", "i32"], results: ["i32"] }),
+    coversCode: module.importFunction("env", "coversCode", { params: ["i32", "i32"], results: ["i32"] }),
     helper: module.importFunction("env", "helper", { params: ["i32", "i32"], results: ["i32"] }),
   };
   const run = module.declare({ params: [], results: ["i32"] }, "run");
   const shared = defineShared(module, imports);
+  const runtime = defineRuntime(module);
   const handlers = new Uint16Array(FORMS.length * 8).fill(0xffff);
   const hot: ArmSpec[] = [];
   const cold: ArmSpec[] = [];
@@ -186,6 +195,9 @@ export function generateInterpreter(): Interpreter {
           known.set(key, { hot: list === hot, index: list.push(spec) - 1 });
         }
         places.push({ at: armIndex(form.id, bits, variant), key });
+        // Vector rows have no flat variant of their own.
+        if (form.row.traits.vector && variant === VARIANT.general)
+          places.push({ at: armIndex(form.id, bits, VARIANT.flat), key });
       }
     }
   }
@@ -201,7 +213,7 @@ export function generateInterpreter(): Interpreter {
     const place = known.get(key)!;
     handlers[at] = place.hot ? FIRST_ARM + place.index : coldStart + place.index;
   }
-  for (const spec of cold) module.tableSlot(coldArm(module, shared, spec));
+  for (const spec of cold) module.tableSlot(coldArm(module, shared, runtime, spec));
   for (const [form, reference] of defineX87Arms(module, shared)) {
     const handler = coldStart + module.tableSlot(reference);
     for (const bits of [16, 32])
@@ -225,7 +237,7 @@ export function generateInterpreter(): Interpreter {
         },
     ),
   ];
-  const loopBytes = new DispatchLoop(module, shared, run, deliverFault).write(run, arms);
+  const loopBytes = new DispatchLoop(module, shared, runtime, run, deliverFault).write(run, arms);
   return {
     bytes: module.finish(),
     handlers,

@@ -11,6 +11,7 @@ import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { MODE } from "../cpu.ts";
 import { STATE, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
 import { AR, TYPE } from "../registers.ts";
+import { hostAddress, notPlain } from "../shadow.ts";
 import { RECORD, STATUS } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
 
@@ -131,11 +132,9 @@ export class Native {
   /** Host address of `bytes` at `linear`, all in one page that `table` leads to; bails otherwise. */
   host(table: Value, linear: Value, bytes: I32): Value {
     const { f } = this;
-    const at = f.let(linear);
-    const inPage = f.let(i32.and(at, PAGE - 1));
-    const entry = f.let(i32.load(i32.add(table, i32.and(i32.shrU(at, 10), -4))));
-    this.bailIf(i32.ltS(i32.or(entry, i32.sub(i32.sub(PAGE, bytes), inPage)), 0));
-    return f.let(i32.add(entry, inPage));
+    const host = f.let(hostAddress(table, f.let(linear)));
+    this.bailIf(notPlain(host, bytes));
+    return host;
   }
 
   // ---- segments -------------------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ export const RECORD_BYTES = 24;
 
 /** Marks a link that is a helper's number, with its argument above bit 16: blocks stand below this address. */
 export const HELPER_LINK = 1 << 30;
+/** What RECORD.ra and rb hold for a vector register: its number times this, so that sixteen fit. */
+export const VECTOR_SLOT = 16;
 
 /** Bits of RECORD.shape above the scale. */
 export const SHAPE = { address16: 4, rep: 8, repne: 16, override: 32, memory: 64 } as const;

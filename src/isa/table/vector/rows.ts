@@ -1,0 +1,86 @@
+/** How vector rows are written: availability, prefixes and features around their semantics. */
+import { i32, type Value } from "../../../wasm/expression.ts";
+import { low64, v128 } from "../../../wasm/simd.ts";
+import type { Builder, Operand } from "../../builder.ts";
+import { type Row, row, type Semantics, type Traits } from "../../row.ts";
+
+/** x87 status bits that MMX instructions clear, TOP, and tags that say "all registers hold something" (SDM 3A 12.2). */
+const TOP = 0x3800;
+const ALL_FULL = 0xff;
+
+/** From x87 to MMX: TOP is 0 and every register valid. After whatever may fault. */
+export function enterMmx(m: Builder): void {
+  m.setField("fsw", i32.and(m.field("fsw"), ~TOP));
+  m.setField("ftw", ALL_FULL);
+}
+
+/** Mandatory prefixes by the names that {@link sse} takes: none, 66, F3, F2. */
+const PREFIX = { np: 0, p66: 0x66, f3: 0xf3, f2: 0xf2 } as const;
+export type Prefix = keyof typeof PREFIX;
+
+/** A row on XMM registers. */
+export function sse(
+  mnemonic: string,
+  prefix: Prefix,
+  encodings: readonly string[],
+  feature: string,
+  semantics: Semantics,
+  traits: Traits = {},
+): Row {
+  return row(
+    mnemonic,
+    encodings,
+    { dst: "w", size: "d", prefix: PREFIX[prefix], feature, vector: "sse", ...traits },
+    (m, ...operands) => {
+      m.vectorAvailable("sse");
+      semantics(m, ...operands);
+    },
+  );
+}
+
+/** A row on MMX registers. */
+export function mmx(
+  mnemonic: string,
+  encodings: readonly string[],
+  feature: string,
+  semantics: Semantics,
+  traits: Traits = {},
+): Row {
+  return row(
+    mnemonic,
+    encodings,
+    { dst: "w", size: "d", prefix: 0, feature, vector: "mmx", ...traits },
+    (m, ...operands) => {
+      m.vectorAvailable("mmx");
+      semantics(m, ...operands);
+      enterMmx(m);
+    },
+  );
+}
+
+/** A row on XMM and MMX registers. */
+export function mixed(
+  mnemonic: string,
+  prefix: Prefix,
+  encodings: readonly string[],
+  feature: string,
+  semantics: Semantics,
+  traits: Traits = {},
+): Row {
+  const body: Semantics = (m, ...operands) => {
+    m.vectorAvailable("mmx");
+    semantics(m, ...operands);
+    enterMmx(m);
+  };
+  return sse(mnemonic, prefix, encodings, feature, body, traits);
+}
+
+/** A value of 32 or 64 bits in the low lanes of a vector, zero above. */
+export function zeroExtended(value: Value): Value {
+  return value.type === "i64" ? low64(value) : v128.fromI32(value);
+}
+
+/** Write the low lanes of a register operand and clear the others. */
+export function writeZeroing(operand: Operand, value: Value): void {
+  operand.vector!.set(zeroExtended(value));
+}
