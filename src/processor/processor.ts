@@ -6,6 +6,7 @@
 import { MAX_LENGTH } from "../isa/decoder.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { SEG, VMCS_FIELDS } from "../isa/state.ts";
+import type { FillFunctions } from "./address-spaces.ts";
 import { Cpu, GuestFault, type MmioBus } from "./cpu.ts";
 import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
@@ -70,7 +71,7 @@ export class Processor {
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory,
-        fill: (linear: number, access: number) => cpu.fill(linear, access),
+        codeWrite: (machine: number, bytes: number) => cpu.onCodeWrite(machine, bytes),
         readElsewhere: (linear: number, bytes: number, write: number) => cpu.readElsewhere(linear, bytes, write !== 0),
         writeElsewhere: (linear: number, bytes: number) => cpu.writeElsewhere(linear, bytes),
         coversCode: (machine: number, bytes: number) => (cpu.coversCode(machine, bytes) ? 1 : 0),
@@ -91,6 +92,7 @@ export class Processor {
     });
     this.#run = instance.exports["run"] as () => number;
     this.#deliverPlain = instance.exports["deliver"] as Deliver;
+    cpu.attach(instance.exports as unknown as FillFunctions);
     cpu.reset();
   }
 

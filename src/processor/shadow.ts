@@ -82,3 +82,19 @@ export function isCode(stored: Value): Value {
 export function leavesPage(linear: Value, bytes: I32): Value {
   return i32.gtU(i32.and(linear, PAGE - 1), i32.sub(PAGE, bytes));
 }
+
+/** Generated code: non-zero when a stored entry is that of a page without translation. */
+export function isNone(stored: Value, linear: Value): Value {
+  const noHost = i32.and(i32.xor(stored, linear), -0x8000_0000);
+  return i32.eq(i32.or(noHost, i32.and(stored, KIND_MASK)), -0x8000_0000);
+}
+
+/** Linear address of the page whose entry is at an address: tables are aligned to their size. */
+export function pageOfEntry(address: Value): Value {
+  return i32.shl(address, 10);
+}
+
+/** Generated code: what to store at the address of an entry to drop it. */
+export function noneFor(address: Value): Value {
+  return i32.and(i32.xor(pageOfEntry(address), -1), -0x8000_0000);
+}

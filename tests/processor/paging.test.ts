@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { GuestFault } from "../../src/processor/cpu.ts";
+import { PAGE_ACCESS } from "../../src/processor/paging.ts";
 import { CR0, CR4, EFER } from "../../src/processor/registers.ts";
 import { AT, Guest } from "./guest.ts";
 
@@ -184,11 +185,17 @@ test("walks agree with the model: address, error code, CR2, accessed and dirty b
 
 function walk(guest: Guest, { linear, access, user }: Probe): Outcome {
   try {
-    return { address: BigInt(guest.cpu.translate(linear | 0, access, user).gpa) };
+    guest.cpu.translate(linear | 0, pageAccess(access, user));
+    return { address: BigInt(guest.cpu.walkedAddress) };
   } catch (fault) {
     if (!(fault instanceof GuestFault)) throw fault;
     return { error: fault.error };
   }
+}
+
+function pageAccess(access: Access, user: boolean): number {
+  const kind = access === "write" ? PAGE_ACCESS.write : access === "execute" ? PAGE_ACCESS.fetch : 0;
+  return kind | (user ? PAGE_ACCESS.user : 0);
 }
 
 /** Paging with a linear page at 0x300000 that tests may change; returns a reader of its first double word. */
@@ -270,10 +277,10 @@ test("INVLPG drops all three kinds of access at both privileges", () => {
   for (const user of [false, true]) {
     for (const access of ["read", "write", "execute"] as const) {
       setEntry(0x200007);
-      guest.cpu.translate(0x300000, access, user);
+      guest.cpu.translate(0x300000, pageAccess(access, user));
       guest.cpu.flushPage(0x300000);
       setEntry(0);
-      assert.throws(() => guest.cpu.translate(0x300000, access, user), GuestFault);
+      assert.throws(() => guest.cpu.translate(0x300000, pageAccess(access, user)), GuestFault);
     }
   }
 });

@@ -274,12 +274,6 @@ export function applyCr4(cpu: Cpu, value: number): void {
   if ((old ^ value) & (CR4.PSE | CR4.PAE | CR4.PGE)) cpu.flushAll();
 }
 
-export function applyCr3(cpu: Cpu, value: number): void {
-  cpu.set("cr3", value);
-  if (cpu.get("cr4") & CR4.PGE) cpu.flushNonGlobal();
-  else cpu.flushAll();
-}
-
 /** MOV to CR0: #GP for impossible combinations (SDM 3A 2.5). */
 export function writeCr0(cpu: Cpu, value: number): void {
   if (value & CR0.PG && !(value & CR0.PE)) throw cpu.fault(VECTOR.GP, 0);
@@ -317,7 +311,7 @@ const moveToControl: Helper = (cpu, pc) => {
     case 3:
       if (cpu.get("procControls") & PROC.cr3Load && !isTarget(cpu, value))
         return exitInstruction(cpu, pc, EXIT.crAccess, qualification);
-      applyCr3(cpu, value);
+      cpu.loadCr3(value);
       return jumpNext(cpu, pc);
     default:
       if (ownedChange(cpu.get("cr4Mask"), value, cpu.get("cr4Shadow")))

@@ -143,8 +143,13 @@ export class DispatchLoop {
       });
       const linear = f.let(this.#linear(this.#start.get));
       // The execute table lies at a fixed distance from the read table of the same privilege.
-      const machine = f.let(hostAddress(this.#readTable.get, linear, EXECUTE_TABLE));
-      f.if(i32.ltS(machine, 0), () => this.#leave(RUN.miss));
+      const host = f.temporary("i32");
+      const machine = host.get;
+      f.set(host, hostAddress(this.#readTable.get, linear, EXECUTE_TABLE));
+      f.if(i32.ltS(machine, 0), () => {
+        f.set(host, call(this.#shared.fetchFill, linear));
+        f.if(i32.ltS(machine, 0), () => this.#leave(RUN.miss));
+      });
       const slot = f.let(blockSlot(machine));
       const otherMode = i32.xor(i32.load(slot, BLOCK_HASH + 4), this.#load("modeKey"));
       f.if(i32.or(i32.xor(i32.load(slot, BLOCK_HASH), machine), otherMode), () => this.#leave(RUN.miss));

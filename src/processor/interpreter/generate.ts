@@ -167,7 +167,7 @@ export function generateInterpreter(): Interpreter {
   const module = new ModuleWriter();
   module.importMemory("env", "memory", 1, MAX_MEMORY_PAGES);
   const imports = {
-    fill: module.importFunction("env", "fill", { params: ["i32", "i32"], results: ["i32"] }),
+    codeWrite: module.importFunction("env", "codeWrite", { params: ["i32", "i32"], results: [] }),
     readElsewhere: module.importFunction("env", "readElsewhere", { params: ["i32", "i32", "i32"], results: ["i32"] }),
     writeElsewhere: module.importFunction("env", "writeElsewhere", { params: ["i32", "i32"], results: ["i32"] }),
     coversCode: module.importFunction("env", "coversCode", { params: ["i32", "i32"], results: ["i32"] }),
