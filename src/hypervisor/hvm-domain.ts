@@ -5,7 +5,7 @@
 import { VmxonError } from "../common/errors.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { GPR, SEG } from "../isa/state.ts";
-import { type Cpu, P2M_TYPE } from "../processor/cpu.ts";
+import { type Cpu, P2M_TYPE, WORD } from "../processor/cpu.ts";
 import { EXIT, EXIT_NAMES, INTERRUPTION, PROC, PROC2 } from "../processor/exits.ts";
 import { MACHINE, MAX_RAM } from "../processor/memory-map.ts";
 import { Processor } from "../processor/processor.ts";
@@ -303,7 +303,7 @@ export class HvmDomain {
     for (let i = 0; i < ENTRIES; i += 1 + inline.served) {
       const budget = Math.ceil(this.clock.budget());
       const before = this.processor.instructions;
-      this.cpu.set("preemptionTimer", budget);
+      this.cpu.i32[WORD.preemptionTimer] = budget;
       inline.begin(ENTRIES - i);
       const reason = this.processor.run();
       inline.end(this.processor.instructions - before);
@@ -336,17 +336,17 @@ export class HvmDomain {
     if (!controller?.pending) return;
     const { cpu } = this;
     const open =
-      (cpu.get("eflags") & EFLAGS.IF) !== 0 &&
-      (cpu.get("interruptibility") & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0 &&
-      cpu.get("pendingDebug") === 0 &&
-      !(cpu.get("entryInterruptionInfo") & INTERRUPTION.valid);
+      (cpu.i32[WORD.eflags]! & EFLAGS.IF) !== 0 &&
+      (cpu.i32[WORD.interruptibility]! & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0 &&
+      cpu.i32[WORD.pendingDebug]! === 0 &&
+      !(cpu.i32[WORD.entryInterruptionInfo]! & INTERRUPTION.valid);
     if (!open) {
-      cpu.set("procControls", cpu.get("procControls") | PROC.interruptWindow);
+      cpu.i32[WORD.procControls] = cpu.i32[WORD.procControls]! | PROC.interruptWindow;
       return;
     }
     this.#halted = false;
-    cpu.set("entryInterruptionInfo", INTERRUPTION.valid | controller.acknowledge());
-    cpu.set("procControls", cpu.get("procControls") & ~PROC.interruptWindow);
+    cpu.i32[WORD.entryInterruptionInfo] = INTERRUPTION.valid | controller.acknowledge();
+    cpu.i32[WORD.procControls] = cpu.i32[WORD.procControls]! & ~PROC.interruptWindow;
   }
 
   /** A write to the firmware port: true when it came from a ROM stub and was served. */

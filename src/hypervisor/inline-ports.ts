@@ -3,7 +3,7 @@
  * exit's handler and the run loop would, at a tenth of the price of an exit.
  */
 import { EFLAGS } from "../isa/flags.ts";
-import type { InlinePorts } from "../processor/cpu.ts";
+import { type InlinePorts, WORD } from "../processor/cpu.ts";
 import { PROC } from "../processor/exits.ts";
 import type { Processor } from "../processor/processor.ts";
 import type { AccessSize, InterruptController } from "./device.ts";
@@ -98,7 +98,7 @@ export class InlineAccesses implements InlinePorts {
     const { controller, processor } = this.#host;
     if (!controller?.pending) return false;
     const { cpu } = processor;
-    if (cpu.get("eflags") & EFLAGS.IF) return true;
+    if (cpu.i32[WORD.eflags]! & EFLAGS.IF) return true;
     cpu.set("procControls", cpu.get("procControls") | PROC.interruptWindow);
     return false;
   }

@@ -149,6 +149,8 @@ const SPECS = [
   // Interrupts are held off (`shadowBlocking`, bits of interruptibility) while `budget` stands at `shadowAt`; -1: never.
   u32("shadowAt"),
   u32("shadowBlocking"),
+  // EFLAGS.RF counts while `budget` stands at `resumeAt`, if that is not -1: the next instruction done clears it.
+  u32("resumeAt"),
   // Work that string instructions did beyond their one tick of the preemption timer, in ticks.
   u32("extraWork"),
   // What compiled regions pass on: see FLAG_OP in flags.ts; `explicit` whenever anybody else looks.

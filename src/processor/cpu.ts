@@ -77,8 +77,8 @@ export const MODE = { code32: 1, flat: 2, protected: 4, user: 8 } as const;
 /** p2m entry types, in the low bits of an entry; negative entries are MMIO or nothing. */
 export const P2M_TYPE = { ram: 0, rom: 1 } as const;
 
-/** Index in `i32` of each single field of the state page, and of the first segment record. */
-const WORD = Object.fromEntries(
+/** Index in `i32` of each single field of the state page: hot paths read by it, since names are looked up at run time. */
+export const WORD = Object.fromEntries(
   Object.entries(FIELD).map(([name, field]) => [name, (STATE + field.offset) >> 2]),
 ) as Readonly<Record<FieldName, number>>;
 const FIRST_SEGMENT = (STATE + SEG_BASE) >> 2;
@@ -243,7 +243,8 @@ export class Cpu {
 
   /** Architectural EFLAGS. */
   eflags(): number {
-    return this.get("eflags") | EFLAGS.FIXED | arithmeticFlags(this.get("flagsResult"), this.get("flagsCarry"));
+    const { i32 } = this;
+    return i32[WORD.eflags]! | EFLAGS.FIXED | arithmeticFlags(i32[WORD.flagsResult]!, i32[WORD.flagsCarry]!);
   }
 
   /** Set EFLAGS as given; no privilege rules. */
@@ -259,19 +260,19 @@ export class Cpu {
   }
 
   get cpl(): number {
-    return this.get("cpl");
+    return this.i32[WORD.cpl]!;
   }
 
   get protectedMode(): boolean {
-    return (this.get("cr0") & CR0.PE) !== 0 && (this.get("eflags") & EFLAGS.VM) === 0;
+    return (this.i32[WORD.cr0]! & CR0.PE) !== 0 && (this.i32[WORD.eflags]! & EFLAGS.VM) === 0;
   }
 
   get virtual8086(): boolean {
-    return (this.get("eflags") & EFLAGS.VM) !== 0;
+    return (this.i32[WORD.eflags]! & EFLAGS.VM) !== 0;
   }
 
   get iopl(): number {
-    return (this.get("eflags") >> 12) & 3;
+    return (this.i32[WORD.eflags]! >> 12) & 3;
   }
 
   /** A guest exception to throw. */
@@ -312,11 +313,11 @@ export class Cpu {
         key |= MODE.flat;
       }
     }
-    this.set("modeKey", key);
+    this.i32[WORD.modeKey] = key;
     this.updateVectorGate();
     const tables = SHADOW.readSupervisor + (this.cpl === 3 ? USER_TABLES : 0);
-    this.set("readTable", tables);
-    this.set("writeTable", tables + WRITE_TABLE);
+    this.i32[WORD.readTable] = tables;
+    this.i32[WORD.writeTable] = tables + WRITE_TABLE;
   }
 
   /** Recompute which vector instructions CR0 and CR4 let through. */
@@ -337,7 +338,7 @@ export class Cpu {
 
   /** EIP of the operation at `pc`. */
   currentEip(pc: number): number {
-    return (this.get("startEip") + this.u8[pc + RECORD.offset]!) | 0;
+    return (this.i32[WORD.startEip]! + this.u8[pc + RECORD.offset]!) | 0;
   }
 
   nextEip(pc: number): number {
@@ -424,7 +425,7 @@ export class Cpu {
 
   /** Machine offset of `linear` at the current privilege if its table has a plain entry, else negative. */
   host(linear: number, write: boolean): number {
-    return this.i32[(this.get(write ? "writeTable" : "readTable") >> 2) + (linear >>> 12)]! ^ linear;
+    return this.i32[(this.i32[write ? WORD.writeTable : WORD.readTable]! >> 2) + (linear >>> 12)]! ^ linear;
   }
 
   /**
@@ -432,7 +433,7 @@ export class Cpu {
    * tables hold is believed, so that it does not matter where a run is cut.
    */
   fetch(linear: number): number {
-    const table = (this.get("readTable") + EXECUTE_TABLE) >> 2;
+    const table = (this.i32[WORD.readTable]! + EXECUTE_TABLE) >> 2;
     const host = this.i32[table + (linear >>> 12)]! ^ linear;
     return host >= 0 ? host : this.translate(linear, this.#privilege() | PAGE_ACCESS.fetch);
   }
@@ -680,6 +681,7 @@ export class Cpu {
     this.set("mxcsr", MXCSR_RESET);
     this.set("faultVector", -1);
     this.set("shadowAt", -1);
+    this.set("resumeAt", -1);
     this.set("a20Mask", -1);
     this.set("linkPointer", -1);
     this.setGpr(2, CPU_SIGNATURE);
@@ -687,9 +689,17 @@ export class Cpu {
     this.updateMode();
   }
 
+  /** RF as it is where `left` of the budget is left: an instruction done since IRET set it has cleared it. */
+  settleResume(left: number): void {
+    const at = this.i32[WORD.resumeAt]!;
+    if (at < 0) return;
+    if (at !== left) this.i32[WORD.eflags]! &= ~EFLAGS.RF;
+    this.i32[WORD.resumeAt] = -1;
+  }
+
   /** Blocking by STI or MOV SS is over after one instruction. */
   endShadow(): void {
-    this.set("interruptibility", this.get("interruptibility") & ~(BLOCKING.STI | BLOCKING.MOV_SS));
+    this.i32[WORD.interruptibility]! &= ~(BLOCKING.STI | BLOCKING.MOV_SS);
   }
 }
 

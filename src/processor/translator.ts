@@ -349,6 +349,7 @@ export class Translator {
       instruction.scale | (instruction.address16 ? SHAPE.address16 : 0) | (instruction.memory ? SHAPE.memory : 0);
     if (!form) {
       this.#helper(record, helperNumber("undefined"), 0);
+      this.#native(record, "undefined");
       u8[record + RECORD.shape] = shape;
       return true;
     }

@@ -2,7 +2,7 @@
 import { EFLAGS } from "../../isa/flags.ts";
 import { SEG } from "../../isa/state.ts";
 import { STRING_KIND } from "../../isa/table/control.ts";
-import type { Cpu, InlinePorts } from "../cpu.ts";
+import { type Cpu, type InlinePorts, WORD } from "../cpu.ts";
 import { EXIT, exitInstruction, PROC } from "../exits.ts";
 import { BULK_PER_UNIT, MAX_ELEMENTS, NOTED_WORK } from "../interpreter/native-strings.ts";
 import { RECORD, SHAPE } from "../interpreter/record.ts";
@@ -21,7 +21,9 @@ import {
 
 /** #GP(0) unless IOPL or the TSS's permission bitmap allows the ports (SDM 1 19.5.2). */
 export function checkPorts(cpu: Cpu, port: number, bytes: number): void {
-  if (!cpu.virtual8086 && (!cpu.protectedMode || cpu.cpl <= cpu.iopl)) return;
+  const eflags = cpu.i32[WORD.eflags]!;
+  const virtual8086 = (eflags & EFLAGS.VM) !== 0;
+  if (!virtual8086 && cpu.i32[WORD.cpl]! <= (eflags & EFLAGS.IOPL) >> IOPL_SHIFT) return;
   const base = cpu.segment(SEG.TR, "base");
   const limit = cpu.segment(SEG.TR, "limit") >>> 0;
   // A 16-bit TSS has no bitmap.
@@ -34,7 +36,7 @@ export function checkPorts(cpu: Cpu, port: number, bytes: number): void {
 
 /** DR6 bits of the I/O breakpoints that an access meets (CR4.DE, R/W = 10b; SDM 3B 17.2.4): a trap behind it. */
 function breakpoints(cpu: Cpu, port: number, bytes: number): number {
-  const dr7 = cpu.get("dr7");
+  const dr7 = cpu.i32[WORD.dr7]!;
   let hits = 0;
   if ((dr7 & DR7.ENABLED) === 0 || !(cpu.get("cr4") & CR4.DE)) return hits;
   for (const [i, name] of (["dr0", "dr1", "dr2", "dr3"] as const).entries()) {
@@ -56,7 +58,7 @@ function exitAccess(cpu: Cpu, pc: number, hits: number, exitQualification: numbe
 
 /** Whether an access exits: bitmaps, if used, decide; a wrap around port FFFFh always does (SDM 3C 26.1.3). */
 function ioExits(cpu: Cpu, port: number, bytes: number): boolean {
-  const controls = cpu.get("procControls");
+  const controls = cpu.i32[WORD.procControls]!;
   if (!(controls & PROC.ioBitmaps)) return (controls & PROC.unconditionalIo) !== 0;
   if (port + bytes > 0x10000) return true;
   for (let p = port; p < port + bytes; p++) {
@@ -80,8 +82,8 @@ function qualification(
 
 /** Nothing but the access itself is due at this instruction. */
 function plain(cpu: Cpu): boolean {
-  const shadow = cpu.get("interruptibility") & (BLOCKING.STI | BLOCKING.MOV_SS);
-  return (cpu.get("eflags") & (EFLAGS.TF | EFLAGS.RF)) === 0 && shadow === 0;
+  const shadow = cpu.i32[WORD.interruptibility]! & (BLOCKING.STI | BLOCKING.MOV_SS);
+  return (cpu.i32[WORD.eflags]! & EFLAGS.TF) === 0 && shadow === 0;
 }
 
 /** The access without an exit; out of the engine, the access done, when the hypervisor must see what came of it. */
@@ -121,6 +123,7 @@ function portAccess(cpu: Cpu, pc: number, input: boolean): number {
 }
 
 const DX_SLOT = 16;
+const IOPL_SHIFT = 12;
 
 /** INS and OUTS: one exit for the whole repetition; the hypervisor moves the data and the registers. */
 function portString(cpu: Cpu, pc: number, input: boolean): number {

@@ -5,7 +5,7 @@ import { call, i32, type Value } from "../../wasm/expression.ts";
 import { MODE } from "../cpu.ts";
 import { PROC } from "../exits.ts";
 import { STATE } from "../memory-map.ts";
-import { BLOCKING, CR0 } from "../registers.ts";
+import { BLOCKING, CR0, VECTOR } from "../registers.ts";
 import type { Native } from "./native.ts";
 import { SHAPE, STATUS } from "./record.ts";
 
@@ -279,6 +279,13 @@ function clts(m: Native): void {
   m.f.result(STATUS.next);
 }
 
+/** #UD. */
+function undefinedInstruction(m: Native): void {
+  m.setField("faultError", 0);
+  m.setField("faultVector", VECTOR.UD);
+  m.f.result(STATUS.fault);
+}
+
 /** By name of the helper, with `:argument` where the helper takes one. */
 export const SYSTEM_NATIVES: Readonly<Record<string, (m: Native) => void>> = {
   moveToSegment,
@@ -295,4 +302,5 @@ export const SYSTEM_NATIVES: Readonly<Record<string, (m: Native) => void>> = {
   moveFromControl,
   moveToControl,
   clts,
+  undefined: undefinedInstruction,
 };

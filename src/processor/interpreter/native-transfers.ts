@@ -135,7 +135,7 @@ export function defineDeliverFault(
   const vector = f.let(m.field("faultVector"));
   const error = f.let(m.field("faultError"));
   const flags = f.let(m.field("eflags"));
-  const debugged = i32.or(i32.and(flags, EFLAGS.TF | EFLAGS.RF | EFLAGS.VM), i32.and(m.field("dr7"), DR7.ENABLED));
+  const debugged = i32.or(i32.and(flags, EFLAGS.TF | EFLAGS.VM), i32.and(m.field("dr7"), DR7.ENABLED));
   const held = i32.and(m.field("interruptibility"), BLOCKING.STI | BLOCKING.MOV_SS);
   m.bailIf(i32.or(debugged, held));
   m.bailIf(i32.eq(vector, VECTOR.DB));
@@ -160,7 +160,10 @@ export const int =
   (deliver: FunctionReference) =>
   (m: Native): void => {
     const { f } = m;
-    m.bailIf(i32.and(m.field("eflags"), EFLAGS.TF | EFLAGS.RF | EFLAGS.VM));
+    const flags = f.let(m.field("eflags"));
+    m.bailIf(i32.and(flags, EFLAGS.TF | EFLAGS.VM));
+    // What is pushed has RF clear.
+    m.setField("eflags", i32.and(flags, ~EFLAGS.RF));
     const vector = i32.and(m.record("immediate"), 0xff);
     m.bailIf(i32.eqz(call(deliver, vector, 1, 0, 0, m.nextEip())));
     m.jump(m.field("eip"));
@@ -171,8 +174,12 @@ export const int =
 function leave(m: Native, eip: Value): void {
   const flags = m.f.let(m.field("eflags"));
   const window = i32.and(i32.ne(i32.and(m.field("procControls"), PROC.interruptWindow), 0), i32.shrU(flags, 9));
+  const resumes = i32.and(flags, EFLAGS.RF);
+  const debugged = i32.and(i32.ne(resumes, 0), i32.ne(i32.and(m.field("dr7"), DR7.ENABLED), 0));
   m.setField("startEip", eip);
-  m.f.result(i32.select(i32.or(i32.and(flags, EFLAGS.TF | EFLAGS.RF), window), STATUS.exit, STATUS.jump));
+  // RF means nothing without breakpoints, but it would show in the flags that an interrupt before the next instruction pushes.
+  m.f.if(resumes, () => m.setField("resumeAt", m.budgetBehind()));
+  m.f.result(i32.select(i32.or(i32.or(i32.and(flags, EFLAGS.TF), debugged), window), STATUS.exit, STATUS.jump));
 }
 
 const IRET_FLAGS =

@@ -217,8 +217,13 @@ export class Native {
    * here, which what is left of the budget tells: it is noted instead, and looked at when the engine is left.
    */
   holdInterrupts(blocking: number): void {
-    this.setField("shadowAt", i32.sub(this.field("budget"), this.record("count")));
+    this.setField("shadowAt", this.budgetBehind());
     this.setField("shadowBlocking", blocking);
+  }
+
+  /** What is left of the budget behind this instruction. */
+  budgetBehind(): Value {
+    return i32.sub(this.field("budget"), this.record("count"));
   }
 }
 
