@@ -139,13 +139,15 @@ export class Processor {
    */
   run(): number {
     const { cpu } = this;
+    const { entryChecked } = cpu;
     this.entryProblem = checkEntry(cpu);
     if (this.entryProblem !== undefined) {
       cpu.i32[WORD.exitReason] = EXIT.invalidGuestState | ENTRY_FAILURE;
       cpu.i32[WORD.exitQualification] = 0;
       return EXIT.invalidGuestState | ENTRY_FAILURE;
     }
-    cpu.updateMode();
+    // The engine keeps the mode key itself: only what the hypervisor loaded can have changed it.
+    if (!entryChecked) cpu.updateMode();
     this.#updateWatches();
     this.#stay = 0;
     cpu.i32[WORD.exitReason] = -1;
@@ -421,7 +423,10 @@ export class Processor {
   #updateWatches(): void {
     const { cpu } = this;
     const dr7 = cpu.i32[WORD.dr7]!;
-    if (dr7 === this.#watchedDr7 && DR.every((name, i) => cpu.get(name) === this.#watchedLinear[i])) return;
+    if (dr7 === this.#watchedDr7) {
+      if ((dr7 & DR7.ENABLED) === 0) return;
+      if (DR.every((name, i) => cpu.get(name) === this.#watchedLinear[i])) return;
+    }
     this.#watchedDr7 = dr7;
     for (const [i, name] of DR.entries()) this.#watchedLinear[i] = cpu.get(name);
     cpu.watches = [0, 1, 2, 3].flatMap((i) => {
