@@ -24,6 +24,9 @@ async function micro(save) {
   const results = runInterpreterBench(show(0));
   process.stdout.write("paging, million events a second of CPU time\n");
   Object.assign(results, runPagingBench(show(2)));
+  const { runSystemBench } = await load("system");
+  process.stdout.write("system, nanoseconds for each turn\n");
+  Object.assign(results, await runSystemBench(show(0)));
   if (save) writeFileSync(BASELINE, `${JSON.stringify(results, undefined, 2)}\n`);
 }
 

@@ -38,6 +38,20 @@ export interface MmioBus {
   mmioWrite(gpa: number, bytes: 1 | 2 | 4, value: number): void;
 }
 
+/**
+ * A hypervisor that serves IN and OUT without an exit, on the spot, as its handler of the exit would: only where nothing
+ * else about the exit matters (no trap or breakpoint behind the instruction). `pc` is the operation.
+ */
+export interface InlinePorts {
+  /** False: the access exits. */
+  accepts(port: number): boolean;
+  read(pc: number, port: number, bytes: 1 | 2 | 4): number;
+  /** `value` may have bits above its size. */
+  write(pc: number, port: number, bytes: 1 | 2 | 4, value: number): void;
+  /** After an access: true when the hypervisor wants to look at something before the next instruction. */
+  attention(pc: number): boolean;
+}
+
 /** Thrown inside TypeScript semantics for a guest exception; caught where semantics are called, never outside. */
 export class GuestFault {
   vector = 0;
@@ -58,8 +72,8 @@ export interface Watch {
 /** Put a guest fault that was thrown where generated code looks for it; throws anything else again. */
 export function leaveFault(cpu: Cpu, fault: unknown): asserts fault is GuestFault {
   if (!(fault instanceof GuestFault)) throw fault;
-  cpu.set("faultError", fault.error);
-  cpu.set("faultVector", fault.vector);
+  cpu.i32[WORD.faultError] = fault.error;
+  cpu.i32[WORD.faultVector] = fault.vector;
 }
 
 /** Bits of the mode key: what decoding and compiling depend on. */
@@ -68,8 +82,8 @@ export const MODE = { code32: 1, flat: 2, protected: 4, user: 8 } as const;
 /** p2m entry types, in the low bits of an entry; negative entries are MMIO or nothing. */
 export const P2M_TYPE = { ram: 0, rom: 1 } as const;
 
-/** Index in `i32` of each single field of the state page, and of the first segment record. */
-const WORD = Object.fromEntries(
+/** Index in `i32` of each single field of the state page: hot paths read by it, since names are looked up at run time. */
+export const WORD = Object.fromEntries(
   Object.entries(FIELD).map(([name, field]) => [name, (STATE + field.offset) >> 2]),
 ) as Readonly<Record<FieldName, number>>;
 /** The same for names that come as values: engines look them up in a map in half the time (13 ns against 25). */
@@ -87,14 +101,17 @@ export class Cpu {
   readonly bus: MmioBus;
   /** Called when a write hits a granule that holds decoded code: machine offset and length. */
   onCodeWrite: (machine: number, bytes: number) => void = () => {};
+  /** Ports without exits; undefined: every access that the controls name exits. */
+  inlinePorts: InlinePorts | undefined;
+  /** Ticks of the time-stamp counter since power-on, an integer, in the operation at `pc` (0: between stays in the guest). */
+  ticks: (pc: number) => number = () => 0;
   /** Whether any of `bytes` at a machine offset, within one page, is decoded code. */
   coversCode: (machine: number, bytes: number) => boolean = () => false;
-  /** Time-stamp counter as the guest reads it in the operation at `pc`; the processor fills this in. */
-  tsc: (pc: number) => bigint = () => 0n;
   /** FERR#: an x87 instruction waits for the handling of an error while CR0.NE is clear. */
   onFerr: () => void = () => {};
-  /** What the guest added to its time-stamp counter by writing it. */
-  tscOffset = 0n;
+  /** What the guest added to its time-stamp counter by writing it, modulo 2^64: low and high word. */
+  tscOffsetLow = 0;
+  tscOffsetHigh = 0;
   readonly #fault = new GuestFault();
   #spaces: AddressSpaces | undefined;
   #fill: FillFunctions["fill"] = () => FILL.elsewhere;
@@ -233,9 +250,8 @@ export class Cpu {
 
   /** Architectural EFLAGS. */
   eflags(): number {
-    return (
-      this.i32[WORD.eflags]! | EFLAGS.FIXED | arithmeticFlags(this.i32[WORD.flagsResult]!, this.i32[WORD.flagsCarry]!)
-    );
+    const { i32 } = this;
+    return i32[WORD.eflags]! | EFLAGS.FIXED | arithmeticFlags(i32[WORD.flagsResult]!, i32[WORD.flagsCarry]!);
   }
 
   /** Set EFLAGS as given; no privilege rules. */
@@ -287,9 +303,6 @@ export class Cpu {
     this.translate(linear, this.#privilege());
     if ((last ^ linear) & -PAGE) this.translate(last & -PAGE, this.#privilege());
   }
-
-  /** Work that string instructions did beyond their one tick of the preemption timer, in ticks. */
-  extraWork = 0;
 
   /** No segment register was loaded since the last VM entry found them in order. */
   entryChecked = false;
@@ -640,6 +653,8 @@ export class Cpu {
     this.i32[WORD.fcw] = 0x40;
     this.i32[WORD.mxcsr] = MXCSR_RESET;
     this.i32[WORD.faultVector] = -1;
+    this.i32[WORD.shadowAt] = -1;
+    this.i32[WORD.resumeAt] = -1;
     this.i32[WORD.a20Mask] = -1;
     this.i32[WORD.linkPointer] = -1;
     this.setGpr(2, CPU_SIGNATURE);
@@ -647,9 +662,17 @@ export class Cpu {
     this.updateMode();
   }
 
+  /** RF as it is where `left` of the budget is left: an instruction done since IRET set it has cleared it. */
+  settleResume(left: number): void {
+    const at = this.i32[WORD.resumeAt]!;
+    if (at < 0) return;
+    if (at !== left) this.i32[WORD.eflags]! &= ~EFLAGS.RF;
+    this.i32[WORD.resumeAt] = -1;
+  }
+
   /** Blocking by STI or MOV SS is over after one instruction. */
   endShadow(): void {
-    this.i32[WORD.interruptibility] = this.i32[WORD.interruptibility]! & ~(BLOCKING.STI | BLOCKING.MOV_SS);
+    this.i32[WORD.interruptibility]! &= ~(BLOCKING.STI | BLOCKING.MOV_SS);
   }
 }
 

@@ -69,8 +69,8 @@ export function hostAddress(table: Value, linear: Value, offset = 0): Value {
 }
 
 /** Generated code: non-zero when an access of `bytes` at a host address is not plain memory within one page. */
-export function notPlain(host: Value, bytes: number): Value {
-  return bytes === 1 ? i32.ltS(host, 0) : i32.gtU(i32.and(host, PLAIN_TEST), PAGE - bytes);
+export function notPlain(host: Value, bytes: I32): Value {
+  return bytes === 1 ? i32.ltS(host, 0) : i32.gtU(i32.and(host, PLAIN_TEST), i32.sub(PAGE, bytes));
 }
 
 /** Generated code: non-zero when a stored entry, whose host address is negative, is that of a page with decoded code. */

@@ -455,12 +455,16 @@ const wrmsr: Helper = (cpu, pc) => {
   return STATUS.next;
 };
 
+/** 2^32. */
+const WORD = 0x1_0000_0000;
+
 const rdtsc: Helper = (cpu, pc) => {
   if (cpu.get("cr4") & CR4.TSD && cpu.cpl !== 0) throw cpu.fault(VECTOR.GP, 0);
   if (cpu.get("procControls") & PROC.rdtsc) return exitInstruction(cpu, pc, EXIT.rdtsc, 0);
-  const tsc = cpu.tsc(pc);
-  cpu.setGpr(0, Number(tsc & 0xffffffffn) | 0);
-  cpu.setGpr(2, Number((tsc >> 32n) & 0xffffffffn) | 0);
+  const ticks = cpu.ticks(pc);
+  const low = (ticks % WORD) + (cpu.tscOffsetLow >>> 0);
+  cpu.setGpr(0, low | 0);
+  cpu.setGpr(2, (Math.floor(ticks / WORD) + cpu.tscOffsetHigh + (low >= WORD ? 1 : 0)) | 0);
   return STATUS.next;
 };
 

@@ -23,6 +23,7 @@ const PAGE = 4096;
 export class DispatchLoop {
   readonly #module: ModuleWriter;
   readonly #shared: SharedFunctions;
+  readonly #deliverFault: FunctionReference;
   readonly #runtime: Runtime;
   readonly #f: FunctionWriter;
   readonly #pc;
@@ -36,7 +37,14 @@ export class DispatchLoop {
   /** The state page: a constant, so that every field is one access with a fixed offset. */
   readonly #s = i32.const(STATE);
 
-  constructor(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime, run: FunctionReference) {
+  constructor(
+    module: ModuleWriter,
+    shared: SharedFunctions,
+    runtime: Runtime,
+    run: FunctionReference,
+    deliverFault: FunctionReference,
+  ) {
+    this.#deliverFault = deliverFault;
     this.#module = module;
     this.#shared = shared;
     this.#runtime = runtime;
@@ -105,8 +113,15 @@ export class DispatchLoop {
           f.loop((next) => this.#operations(arms, { dispatch, enter, fault, next }));
         });
         // Nothing of the current instruction has happened; EIP points to it.
-        this.#retire(1);
         f.set(this.#start, i32.add(this.#start.get, i32.load8u(this.#pc.get, RECORD.offset)));
+        this.#sync();
+        f.if(call(this.#deliverFault, this.#start.get), () => {
+          // A fault takes one tick of the timer, or a guest that can only fault would never leave.
+          this.#retire();
+          f.set(this.#start, this.#load("eip"));
+          f.br(dispatch);
+        });
+        this.#retire(1);
         this.#leave(RUN.fault);
       });
     });
@@ -164,9 +179,7 @@ export class DispatchLoop {
     const f = this.#f;
     const writers: (() => void)[] = [
       () => {
-        this.#sync();
-        f.set(this.#status, call(this.#shared.helper, i32.load(this.#pc.get, RECORD.link), this.#pc.get));
-        this.#settle(labels);
+        this.#helper(labels);
       },
       () => this.#end(labels),
       ...arms.map((arm) => () => {
@@ -196,6 +209,13 @@ export class DispatchLoop {
     const type = this.#module.type({ params: ["i32"], results: ["i32"] });
     const slot = i32.sub(i32.load16u(this.#pc.get, RECORD.handler), writers.length);
     f.set(this.#status, callIndirect(type, "i32", slot, this.#pc.get));
+    this.#settle(labels);
+  }
+
+  /** Let the TypeScript helper of the current operation carry it out. */
+  #helper(labels: { dispatch: Label; fault: Label; next: Label }): void {
+    this.#sync();
+    this.#f.set(this.#status, call(this.#shared.helper, i32.load(this.#pc.get, RECORD.link), this.#pc.get));
     this.#settle(labels);
   }
 
@@ -267,6 +287,7 @@ export class DispatchLoop {
       },
       fault: () => f.br(labels.fault),
       faultIf: (condition) => f.brIf(condition, labels.fault),
+      helper: () => this.#helper(labels),
       jump: (eip) => {
         f.set(this.#start, eip);
         this.#retire();

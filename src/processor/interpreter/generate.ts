@@ -12,7 +12,8 @@ import { type FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { STATE } from "../memory-map.ts";
 import { Arm, type ArmContext } from "./arm.ts";
 import { type ArmWriter, DispatchLoop } from "./dispatch-loop.ts";
-import { STATUS, VARIANT } from "./record.ts";
+import { defineNatives } from "./natives.ts";
+import { RECORD, STATUS, VARIANT } from "./record.ts";
 import { defineShared, type SharedFunctions } from "./shared.ts";
 import { defineX87Arms } from "./x87.ts";
 
@@ -32,6 +33,8 @@ export interface Interpreter {
   readonly fused: Uint16Array;
   /** First handler number of fused pairs, and the number behind the last. */
   readonly fusedRange: readonly [number, number];
+  /** Handlers of the natives, by their keys (see natives.ts). */
+  readonly natives: ReadonlyMap<string, number>;
   /** Arms in the loop and behind a call, for reports. */
   readonly hot: number;
   readonly cold: number;
@@ -147,6 +150,7 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime
       },
       fault: () => f.return(STATUS.fault),
       faultIf: (condition) => f.if(condition, () => f.return(STATUS.fault)),
+      helper: () => f.return(call(shared.helper, i32.load(pc, RECORD.link), pc)),
       jump: leave,
       jumpLinked: leave,
       leaveTo: (helper) => f.return(call(shared.helper, helper, pc)),
@@ -215,6 +219,9 @@ export function generateInterpreter(): Interpreter {
     for (const bits of [16, 32])
       for (const variant of Object.values(VARIANT)) handlers[armIndex(form.id, bits, variant)] = handler;
   }
+  const { arms: nativeArms, deliverFault } = defineNatives(module, shared);
+  const natives = new Map<string, number>();
+  for (const [key, reference] of nativeArms) natives.set(key, coldStart + module.tableSlot(reference));
   const arms: ArmWriter[] = [
     ...hot.map(
       (spec): ArmWriter =>
@@ -230,12 +237,13 @@ export function generateInterpreter(): Interpreter {
         },
     ),
   ];
-  const loopBytes = new DispatchLoop(module, shared, runtime, run).write(run, arms);
+  const loopBytes = new DispatchLoop(module, shared, runtime, run, deliverFault).write(run, arms);
   return {
     bytes: module.finish(),
     handlers,
     fused,
     fusedRange: [fusedStart, coldStart],
+    natives,
     hot: hot.length + pairs.length,
     cold: cold.length,
     loopBytes,
