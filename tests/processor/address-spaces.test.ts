@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { GuestFault } from "../../src/processor/cpu.ts";
-import { MMU } from "../../src/processor/memory-map.ts";
 import { CR0, CR4, EFER } from "../../src/processor/registers.ts";
 import { AT, Guest } from "./guest.ts";
 import {
@@ -44,7 +43,7 @@ function twoSpaces(): Guest {
   return guest;
 }
 
-const fills = (guest: Guest): number => guest.cpu.i32[MMU.fills >> 2]!;
+const fills = (guest: Guest): number => guest.cpu.spaces.statistics.fills;
 
 test("a guest that goes back and forth between spaces walks no tables for it", () => {
   const { cpu, ...rest } = twoSpaces();
