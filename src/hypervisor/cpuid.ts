@@ -35,25 +35,28 @@ function text(value: string, at: number): number {
 
 const ZERO: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 
+/** Basic leaves. Leaf 2 and what lies beyond it: one descriptor round, no cache or TLB described. */
+const BASIC: readonly CpuidResult[] = [
+  { eax: 2, ebx: text(VENDOR, 0), ecx: text(VENDOR, 8), edx: text(VENDOR, 4) },
+  { ...ZERO, eax: CPU_SIGNATURE, edx: bits(FEATURES) },
+  { ...ZERO, eax: 1 },
+];
+const FIRST_EXTENDED = 0x80000000;
+/** Leaves from 80000000h on; the last three spell the name. */
+const EXTENDED_LEAVES: readonly CpuidResult[] = [
+  { ...ZERO, eax: (FIRST_EXTENDED + 4) | 0 },
+  { ...ZERO, edx: bits(EXTENDED) },
+  ...[0, 16, 32].map((at) => ({
+    eax: text(BRAND, at),
+    ebx: text(BRAND, at + 4),
+    ecx: text(BRAND, at + 8),
+    edx: text(BRAND, at + 12),
+  })),
+];
+
 /** Registers that CPUID returns for `leaf`; leaves beyond the last answer as the highest basic one does (SDM 2A). */
 export function cpuid(leaf: number): CpuidResult {
-  switch (leaf >>> 0) {
-    case 0:
-      return { eax: 2, ebx: text(VENDOR, 0), ecx: text(VENDOR, 8), edx: text(VENDOR, 4) };
-    case 1:
-      return { eax: CPU_SIGNATURE, ebx: 0, ecx: 0, edx: bits(FEATURES) };
-    case 0x80000000:
-      return { ...ZERO, eax: 0x80000004 | 0 };
-    case 0x80000001:
-      return { ...ZERO, edx: bits(EXTENDED) };
-    case 0x80000002:
-    case 0x80000003:
-    case 0x80000004: {
-      const at = ((leaf & 0xf) - 2) * 16;
-      return { eax: text(BRAND, at), ebx: text(BRAND, at + 4), ecx: text(BRAND, at + 8), edx: text(BRAND, at + 12) };
-    }
-    default:
-      // Leaf 2 and what lies beyond it: one descriptor round, no cache or TLB described.
-      return leaf >>> 0 >= 0x80000000 ? ZERO : { ...ZERO, eax: 1 };
-  }
+  const number = leaf >>> 0;
+  if (number >= FIRST_EXTENDED) return EXTENDED_LEAVES[number - FIRST_EXTENDED] ?? ZERO;
+  return BASIC[Math.min(number, BASIC.length - 1)]!;
 }

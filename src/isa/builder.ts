@@ -93,6 +93,8 @@ export interface Builder {
   push(value: I32, bits: number): void;
   /** Value at the stack top; the stack pointer moves when `commit` is called. */
   pop(bits: number): { value: Value; commit: () => void };
+  /** Value of `bits` bits at `offset` in the stack segment, the offset cut to the stack size. */
+  readStack(offset: I32, bits: number): Value;
   /** Stack pointer arithmetic for RET n and LEAVE: add to SP or ESP by the stack size. */
   adjustStack(bytes: I32): void;
 
@@ -108,6 +110,11 @@ export interface Builder {
   checkTarget(eip: Value): void;
   /** EIP of the direct branch target, cut to the operand size. */
   branchTarget(): Value;
+  /**
+   * When `condition` holds, the helper that the row names carries the instruction out instead. Nothing may have changed
+   * before; what the semantics say behind it is the other case.
+   */
+  helperIf(condition: I32): void;
   /** Raise an exception; control does not come back. */
   raise(vector: number, error?: I32): void;
 

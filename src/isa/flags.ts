@@ -133,6 +133,41 @@ export const lazy = {
     i32.and(i32.xor(i32.popcnt(i32.and(i32.xor(r, i32.shrU(c, PARITY_SHIFT)), 0xff)), 1), 1),
 } as const;
 
+/** Set ZF to `zf` (0 or 1), every other flag kept; both halves are read more than once. */
+export function withZero(r: Value, c: Value, zf: Value): { result: Value; carry: Value } {
+  // The result is rebuilt as 0 or NEUTRAL_RESULT, whose sign and low byte are zero: what they were moves to the carry.
+  const sign = i32.shrU(r, 31);
+  const parity = i32.shl(i32.and(r, 0xff), PARITY_SHIFT);
+  return {
+    result: i32.select(zf, 0, NEUTRAL_RESULT),
+    carry: i32.xor(i32.xor(c, sign), parity),
+  };
+}
+
+/** EFLAGS bits of a lazy pair, as an expression; `r` and `c` are read more than once. */
+export function packFlags(r: Value, c: Value): Value {
+  const at = (flag: Value, mask: number): Value => i32.shl(flag, 31 - Math.clz32(mask));
+  return i32.or(
+    i32.or(i32.or(lazy.cf(r, c), at(lazy.pf(r, c), EFLAGS.PF)), at(lazy.af(r, c), EFLAGS.AF)),
+    i32.or(i32.or(at(lazy.zf(r, c), EFLAGS.ZF), at(lazy.sf(r, c), EFLAGS.SF)), at(lazy.of(r, c), EFLAGS.OF)),
+  );
+}
+
+/** {@link lazyResult} as an expression. */
+export function unpackResult(flags: Value): Value {
+  return i32.select(i32.and(flags, EFLAGS.ZF), 0, NEUTRAL_RESULT);
+}
+
+/** {@link lazyCarry} as an expression; `flags` is read more than once. */
+export function unpackCarry(flags: Value): Value {
+  const bit = (mask: number): Value => i32.and(i32.shrU(flags, 31 - Math.clz32(mask)), 1);
+  const rest = i32.or(
+    i32.or(i32.shl(bit(EFLAGS.AF), AF_BIT), bit(EFLAGS.SF)),
+    i32.shl(i32.xor(bit(EFLAGS.PF), 1), PARITY_SHIFT),
+  );
+  return i32.or(carryOfBits(bit(EFLAGS.CF), bit(EFLAGS.OF)), rest);
+}
+
 /** SF ^ OF as the sign of a word: `l` condition when negative. */
 function lessSign(r: Value, c: Value): Value {
   return i32.xor(i32.xor(r, i32.shl(c, 31)), i32.xor(c, i32.shl(c, 1)));

@@ -146,6 +146,13 @@ const SPECS = [
   u32("cutBlock"),
   u32("linkSlot"),
   u32("linkLinear"),
+  // Interrupts are held off (`shadowBlocking`, bits of interruptibility) while `budget` stands at `shadowAt`; -1: never.
+  u32("shadowAt"),
+  u32("shadowBlocking"),
+  // EFLAGS.RF counts while `budget` stands at `resumeAt`, if that is not -1: the next instruction done clears it.
+  u32("resumeAt"),
+  // Work that string instructions did beyond their one tick of the preemption timer, in ticks.
+  u32("extraWork"),
   // What compiled regions pass on: see FLAG_OP in flags.ts; `explicit` whenever anybody else looks.
   u32("flagsKind"),
   u32("flagsOperand"),

@@ -69,8 +69,8 @@ export function hostAddress(table: Value, linear: Value, offset = 0): Value {
 }
 
 /** Generated code: non-zero when an access of `bytes` at a host address is not plain memory within one page. */
-export function notPlain(host: Value, bytes: number): Value {
-  return bytes === 1 ? i32.ltS(host, 0) : i32.gtU(i32.and(host, PLAIN_TEST), PAGE - bytes);
+export function notPlain(host: Value, bytes: I32): Value {
+  return bytes === 1 ? i32.ltS(host, 0) : i32.gtU(i32.and(host, PLAIN_TEST), i32.sub(PAGE, bytes));
 }
 
 /** Generated code: non-zero when a stored entry, whose host address is negative, is that of a page with decoded code. */
@@ -81,4 +81,20 @@ export function isCode(stored: Value): Value {
 /** Generated code: non-zero when `bytes` at `linear` do not lie in one page. */
 export function leavesPage(linear: Value, bytes: I32): Value {
   return i32.gtU(i32.and(linear, PAGE - 1), i32.sub(PAGE, bytes));
+}
+
+/** Generated code: non-zero when a stored entry is that of a page without translation. */
+export function isNone(stored: Value, linear: Value): Value {
+  const noHost = i32.and(i32.xor(stored, linear), -0x8000_0000);
+  return i32.eq(i32.or(noHost, i32.and(stored, KIND_MASK)), -0x8000_0000);
+}
+
+/** Linear address of the page whose entry is at an address: tables are aligned to their size. */
+export function pageOfEntry(address: Value): Value {
+  return i32.shl(address, 10);
+}
+
+/** Generated code: what to store at the address of an entry to drop it. */
+export function noneFor(address: Value): Value {
+  return i32.and(i32.xor(pageOfEntry(address), -1), -0x8000_0000);
 }

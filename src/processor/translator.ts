@@ -13,6 +13,7 @@ import {
   BLOCK,
   BLOCK_BYTES,
   BLOCK_FLAG,
+  HELPER_LINK,
   NEVER,
   RECORD,
   RECORD_BYTES,
@@ -337,9 +338,8 @@ export class Translator {
 
   /** Links of branches must not be followed out of a cut block's copy; a helper's number stands in the same place. */
   #cutLink(record: number): number {
-    return this.#cpu.view.getUint16(record + RECORD.handler, true) === HANDLER.helper
-      ? this.#cpu.i32[(record + RECORD.link) >> 2]!
-      : 0;
+    const link = this.#cpu.i32[(record + RECORD.link) >> 2]!;
+    return link & HELPER_LINK ? link : 0;
   }
 
   /**
@@ -387,6 +387,7 @@ export class Translator {
       instruction.scale | (instruction.address16 ? SHAPE.address16 : 0) | (instruction.memory ? SHAPE.memory : 0);
     if (!form) {
       this.#helper(record, helperNumber("undefined"), 0);
+      this.#native(record, "undefined");
       u8[record + RECORD.shape] = shape;
       return true;
     }
@@ -399,17 +400,29 @@ export class Translator {
     if (repeated) shape |= instruction.repeat === 0xf2 ? SHAPE.repne : SHAPE.rep;
     if (instruction.override >= 0) shape |= SHAPE.override;
     u8[record + RECORD.shape] = shape;
-    if (repeated) this.#helper(record, helperNumber("repeat"), traits.argument ?? 0);
-    else if (traits.helper !== undefined) this.#helper(record, helperNumber(traits.helper), traits.argument ?? 0);
-    else view.setUint16(record + RECORD.handler, this.#arm(form, operandSize, mode), true);
-    return traits.ends === true && !isConditional(form)
-      ? true
-      : traits.endsProtected === true && (mode & MODE.protected) !== 0;
+    const argument = traits.argument ?? 0;
+    if (repeated) {
+      this.#helper(record, helperNumber("repeat"), argument);
+      this.#native(record, `repeat:${argument}:${operandSize >> 3}`);
+    } else if (traits.helper !== undefined) {
+      this.#helper(record, helperNumber(traits.helper), argument);
+      this.#native(record, traits.argument === undefined ? traits.helper : `${traits.helper}:${argument}`);
+    }
+    if (!repeated && (form.row.semantics !== undefined || traits.helper === undefined)) {
+      view.setUint16(record + RECORD.handler, this.#arm(form, operandSize, mode), true);
+    }
+    return traits.ends === true && !isConditional(form);
   }
 
   #helper(record: number, number: number, argument: number): void {
     this.#cpu.view.setUint16(record + RECORD.handler, HANDLER.helper, true);
-    this.#cpu.i32[(record + RECORD.link) >> 2] = number | (argument << 16);
+    this.#cpu.i32[(record + RECORD.link) >> 2] = HELPER_LINK | number | (argument << 16);
+  }
+
+  /** Put a fast path in front of the helper, if there is one. */
+  #native(record: number, key: string): void {
+    const handler = this.#interpreter.natives.get(key);
+    if (handler !== undefined) this.#cpu.view.setUint16(record + RECORD.handler, handler, true);
   }
 
   #arm(form: Form, operandSize: number, mode: number): number {

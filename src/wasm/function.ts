@@ -173,6 +173,22 @@ export class FunctionWriter {
     this.#store(OP.i64_store, address, value, offset);
   }
 
+  /** Copy `bytes` from one address to another, as if through a buffer when they overlap. */
+  memoryCopy(target: I32, source: I32, bytes: I32): void {
+    this.#bulk([target, source, bytes], OP.memory_copy, [0, 0]);
+  }
+
+  memoryFill(target: I32, byte: I32, bytes: I32): void {
+    this.#bulk([target, byte, bytes], OP.memory_fill, [0]);
+  }
+
+  #bulk(operands: readonly I32[], opcode: number, memories: readonly number[]): void {
+    for (const operand of operands) this.#push(operand);
+    this.#code.u8(OP.bulk_prefix);
+    this.#code.u32(opcode);
+    for (const memory of memories) this.#code.u8(memory);
+  }
+
   store128(address: I32, value: Value, offset = 0): void {
     this.#store(V128_STORE, address, value, offset);
   }

@@ -1,7 +1,19 @@
 /** Data movement, stack, bit and shift instructions. SDM 1 7.3.1, 7.3.6. */
 import { constantOf, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { Builder } from "../builder.ts";
-import { CONDITIONS, carryOfBits, EFLAGS, OSZAPC, signExtend, withCarry, withCarryOverflow } from "../flags.ts";
+import {
+  CONDITIONS,
+  carryOfBits,
+  EFLAGS,
+  lazy,
+  OSZAPC,
+  packFlags,
+  signExtend,
+  unpackCarry,
+  unpackResult,
+  withCarry,
+  withCarryOverflow,
+} from "../flags.ts";
 import { type Row, row, type Semantics } from "../row.ts";
 
 const { CF, PF, AF, ZF, SF, OF } = EFLAGS;
@@ -11,6 +23,10 @@ export function conditionReads(cc: number): number {
   return [OF, CF, ZF, CF | ZF, SF, PF, SF | OF, ZF | SF | OF][cc >> 1] ?? 0;
 }
 
+/** Register numbers as instructions encode them; AH among the byte registers. */
+const ESP = 4;
+const EBP = 5;
+const AH = 4;
 const hexByte = (value: number): string => value.toString(16).toUpperCase().padStart(2, "0");
 
 const move: Semantics = (_m, dst, src) => dst!.write(src!.read());
@@ -266,8 +282,15 @@ export const MOVES: readonly Row[] = [
     else dst!.write(byteSwap(dst!.read()));
   }),
   row("XLAT", ["D7"], { size: "n", helper: "xlat" }),
-  row("LAHF", ["9F"], { reads: SF | ZF | AF | PF | CF, size: "n", helper: "lahf" }),
-  row("SAHF", ["9E"], { writes: SF | ZF | AF | PF | CF, size: "n", helper: "sahf" }),
+  row("LAHF", ["9F"], { reads: SF | ZF | AF | PF | CF, size: "n" }, (m) => {
+    const image = packFlags(m.flagsResult, m.flagsCarry);
+    m.register(AH, 8).write(i32.or(i32.and(image, SF | ZF | AF | PF | CF), EFLAGS.FIXED));
+  }),
+  row("SAHF", ["9E"], { reads: OF, writes: SF | ZF | AF | PF | CF, size: "n" }, (m) => {
+    const of = i32.mul(lazy.of(m.flagsResult, m.flagsCarry), OF);
+    const flags = m.let(i32.or(i32.and(m.register(AH, 8).read(), SF | ZF | AF | PF | CF), of));
+    m.setFlags(unpackResult(flags), unpackCarry(flags));
+  }),
   row("PUSH", ["50+ Zv", "FF /6 Ev", "68 Iz", "6A Ibs"], { dst: "r", implicit: true, hot: true }, (m, src) =>
     m.push(src!.read(), m.bits),
   ),
@@ -277,7 +300,12 @@ export const MOVES: readonly Row[] = [
     dst!.write(top.value);
   }),
   row("POP", ["8F /0 Ev"], { dst: "w", implicit: true, helper: "popMemory", size: "v" }),
-  row("LEAVE", ["C9"], { size: "v", implicit: true, helper: "leave" }),
+  row("LEAVE", ["C9"], { size: "v", implicit: true }, (m) => {
+    const frame = m.register(EBP, 32).read();
+    const value = m.readStack(frame, m.bits);
+    m.adjustStack(i32.sub(i32.add(frame, m.bits / 8), m.register(ESP, 32).read()));
+    m.register(EBP, m.bits).write(value);
+  }),
   ...[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15].flatMap((cc) => [
     row(
       `SET${CONDITIONS[cc]}`,

@@ -225,7 +225,7 @@ function decodeBlock(
       if (form.row.mnemonic === "CALL") draft.returnTo = at;
       break;
     }
-    if (form.row.traits.ends || form.row.traits.endsProtected) break;
+    if (form.row.traits.ends) break;
   }
   return draft.instructions.length > 0 ? draft : undefined;
 }

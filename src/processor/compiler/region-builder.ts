@@ -461,6 +461,10 @@ export class RegionBuilder implements Builder {
     return { value, commit: () => this.register(4, 32).write(i32.add(top, bits / 8)) };
   }
 
+  readStack(offset: I32, bits: number): Value {
+    return this.#load(typeof offset === "number" ? i32.const(offset) : this.let(offset), bits);
+  }
+
   adjustStack(bytes: I32): void {
     this.register(4, 32).write(i32.add(this.#node(4), bytes));
   }
@@ -490,6 +494,12 @@ export class RegionBuilder implements Builder {
 
   branchIf(condition: I32): void {
     this.ending = { kind: "branch", condition: typeof condition === "number" ? i32.const(condition) : condition };
+  }
+
+  /** The interpreter has the helper, and what it needs. */
+  helperIf(condition: I32): void {
+    this.#flags.settle();
+    this.#context.leaveIf(typeof condition === "number" ? i32.const(condition) : condition);
   }
 
   raise(vector: number, error: I32 = 0): void {

@@ -7,8 +7,9 @@ import { FIELD, type FieldName } from "../../isa/state.ts";
 import { call, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter, ValueType } from "../../wasm/module.ts";
+import { defineFillLog } from "../fill-log.ts";
 import { READ_SLOT, STATE, WRITE_SLOT } from "../memory-map.ts";
-import { FILL, PAGE_ACCESS } from "../paging.ts";
+import { defineFill, FILL, PAGE_ACCESS } from "../paging.ts";
 import {
   CODE_MARK,
   codeBitsOf,
@@ -22,8 +23,8 @@ import {
 
 /** What the slow paths need of others. */
 export interface AccessImports {
-  /** (linear, PAGE_ACCESS) → machine offset, or FILL: walk the guest's tables and enter what they say. */
-  readonly fill: FunctionReference;
+  /** JavaScript: (machine, bytes): accessed and dirty bits were set in a page with decoded code. */
+  readonly codeWrite: FunctionReference;
   /** JavaScript: (linear, bytes, write) → READ_SLOT with the value in it, or negative on a fault. */
   readonly readElsewhere: FunctionReference;
   /** JavaScript: (linear, bytes) → WRITE_STATUS; the value is in WRITE_SLOT. Decoded code that it hits is dropped. */
@@ -36,6 +37,10 @@ export interface AccessImports {
 export const WRITE_STATUS = { done: 0, fault: 1, code: 2 } as const;
 
 export interface AccessFunctions extends AccessImports {
+  /** (linear, PAGE_ACCESS) → machine offset, or FILL: walk the guest's tables and enter what they say. */
+  readonly fill: FunctionReference;
+  /** (linear) → machine offset of code, or negative: TypeScript then finds out why, and raises it. */
+  readonly fetchFill: FunctionReference;
   /** (s, linear) → value. */
   readonly read8: FunctionReference;
   readonly read16: FunctionReference;
@@ -99,6 +104,8 @@ export function defineAccesses(module: ModuleWriter, imports: AccessImports): Ac
   const words = (count: number): ValueType[] => new Array<ValueType>(count).fill("i32");
   const functions: AccessFunctions = {
     ...imports,
+    fill: defineFill(module, imports.codeWrite, defineFillLog(module)),
+    fetchFill: declare(words(1), 1),
     read8: declare(words(2), 1),
     read16: declare(words(2), 1),
     read32: declare(words(2), 1),
@@ -176,7 +183,18 @@ interface InnerFunctions {
 type Write = (reference: FunctionReference, body: (f: FunctionWriter, ...params: Value[]) => void) => void;
 
 /** From linear addresses to memory, by the tables if they know, and whether code is there. */
-function writeReach({ fill, coversCode }: AccessFunctions, inner: InnerFunctions, write: Write): void {
+function writeReach({ fill, fetchFill, coversCode }: AccessFunctions, inner: InnerFunctions, write: Write): void {
+  write(fetchFill, (f, linear) => {
+    const cr2 = f.let(field("cr2"));
+    const machine = f.let(call(fill, linear!, i32.or(privilege(), PAGE_ACCESS.fetch)));
+    f.if(i32.eq(machine, FILL.fault), () => {
+      // Other reasons not to execute this instruction come first.
+      f.store32(STATE, cr2, FIELD.cr2.offset);
+      f.store32(STATE, -1, FIELD.faultVector.offset);
+    });
+    f.result(machine);
+  });
+
   write(inner.reachRead, (f, linear, access) => {
     const host = f.let(hostAddress(field("readTable"), linear!));
     f.if(i32.geS(host, 0), () => f.return(host));

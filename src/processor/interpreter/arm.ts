@@ -14,7 +14,7 @@ import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
 import { helperNumber } from "../helpers.ts";
 import { STATE } from "../memory-map.ts";
-import { VECTOR } from "../registers.ts";
+import { AR, VECTOR } from "../registers.ts";
 import { hostAddress, notPlain } from "../shadow.ts";
 import { RECORD, SHAPE, VARIANT } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
@@ -38,6 +38,8 @@ export interface ArmContext {
   /** Leave for the fault path. */
   fault(): void;
   faultIf(condition: I32): void;
+  /** Let the helper of the record's link carry the instruction out, and leave as it says. */
+  helper(): void;
   /** Leave for `eip`. */
   jump(eip: Value): void;
   /** Leave for a direct target whose block may be linked at the record. `wrapped` is non-zero when it must not be. */
@@ -421,6 +423,15 @@ export class Arm implements Builder {
     return { value, commit: () => this.f.store32(s, i32.add(top, bits / 8), GPR.esp) };
   }
 
+  readStack(offset: I32, bits: number): Value {
+    const { s, shared } = this.#context;
+    const at = typeof offset === "number" ? i32.const(offset) : this.let(offset);
+    if (this.#flatStack) return this.#load(at, bits);
+    const big = i32.and(i32.load(s, segmentField(SEG.SS, "ar")), AR.DB);
+    const cut = this.let(i32.select(big, at, i32.and(at, 0xffff)));
+    return this.#load(this.#checked(shared.segment, s, SEG.SS, cut, bits / 8 - 1, 0), bits);
+  }
+
   adjustStack(bytes: I32): void {
     const { s, shared } = this.#context;
     if (this.#flatStack) this.f.store32(s, i32.add(i32.load(s, GPR.esp), bytes), GPR.esp);
@@ -460,6 +471,10 @@ export class Arm implements Builder {
 
   branchIf(condition: I32): void {
     this.f.if(condition, () => this.branch());
+  }
+
+  helperIf(condition: I32): void {
+    this.f.if(condition, () => this.#context.helper());
   }
 
   raise(vector: number, error: I32 = 0): void {

@@ -23,6 +23,7 @@ const PAGE = 4096;
 export class DispatchLoop {
   readonly #module: ModuleWriter;
   readonly #shared: SharedFunctions;
+  readonly #deliverFault: FunctionReference;
   readonly #runtime: Runtime;
   readonly #f: FunctionWriter;
   readonly #pc;
@@ -44,8 +45,10 @@ export class DispatchLoop {
     runtime: Runtime,
     run: FunctionReference,
     regions: FunctionReference,
+    deliverFault: FunctionReference,
   ) {
     this.#regions = regions;
+    this.#deliverFault = deliverFault;
     this.#module = module;
     this.#shared = shared;
     this.#runtime = runtime;
@@ -115,8 +118,15 @@ export class DispatchLoop {
           f.loop((next) => this.#operations(arms, { dispatch, enter, fault, next }));
         });
         // Nothing of the current instruction has happened; EIP points to it.
-        this.#retire(1);
         f.set(this.#start, i32.add(this.#start.get, i32.load8u(this.#pc.get, RECORD.offset)));
+        this.#sync();
+        f.if(call(this.#deliverFault, this.#start.get), () => {
+          // A fault takes one tick of the timer, or a guest that can only fault would never leave.
+          this.#retire();
+          f.set(this.#start, this.#load("eip"));
+          f.br(dispatch);
+        });
+        this.#retire(1);
         this.#leave(RUN.fault);
       });
     });
@@ -145,7 +155,12 @@ export class DispatchLoop {
             f.set(this.#carry, this.#load("flagsCarry"));
             f.set(this.#start, this.#load("eip"));
             f.brIf(i32.eqz(this.#status.get), dispatch);
-            f.if(i32.eq(this.#status.get, NEXT.fault), () => f.return(RUN.fault));
+            f.if(i32.eq(this.#status.get, NEXT.fault), () => {
+              f.if(i32.eqz(call(this.#deliverFault, this.#start.get)), () => f.return(RUN.fault));
+              this.#store("budget", i32.sub(this.#load("budget"), 1));
+              f.set(this.#start, this.#load("eip"));
+              f.br(dispatch);
+            });
             f.if(i32.eq(this.#status.get, NEXT.exit), () => f.return(RUN.exit));
             const skipped = i32.select(i32.eq(this.#status.get, NEXT.budget), SKIP.stay, SKIP.block);
             this.#store("skipRegions", skipped);
@@ -176,8 +191,13 @@ export class DispatchLoop {
       });
       const linear = f.let(this.#linear(this.#start.get));
       // The execute table lies at a fixed distance from the read table of the same privilege.
-      const machine = f.let(hostAddress(this.#readTable.get, linear, EXECUTE_TABLE));
-      f.if(i32.ltS(machine, 0), () => this.#leave(RUN.miss));
+      const host = f.temporary("i32");
+      const machine = host.get;
+      f.set(host, hostAddress(this.#readTable.get, linear, EXECUTE_TABLE));
+      f.if(i32.ltS(machine, 0), () => {
+        f.set(host, call(this.#shared.fetchFill, linear));
+        f.if(i32.ltS(machine, 0), () => this.#leave(RUN.miss));
+      });
       const slot = f.let(blockSlot(machine));
       const otherMode = i32.xor(i32.load(slot, BLOCK_HASH + 4), this.#load("modeKey"));
       f.if(i32.or(i32.xor(i32.load(slot, BLOCK_HASH), machine), otherMode), () => this.#leave(RUN.miss));
@@ -207,9 +227,7 @@ export class DispatchLoop {
     const f = this.#f;
     const writers: (() => void)[] = [
       () => {
-        this.#sync();
-        f.set(this.#status, call(this.#shared.helper, i32.load(this.#pc.get, RECORD.link), this.#pc.get));
-        this.#settle(labels);
+        this.#helper(labels);
       },
       () => this.#end(labels),
       ...arms.map((arm) => () => {
@@ -239,6 +257,13 @@ export class DispatchLoop {
     const type = this.#module.type({ params: ["i32"], results: ["i32"] });
     const slot = i32.sub(i32.load16u(this.#pc.get, RECORD.handler), writers.length);
     f.set(this.#status, callIndirect(type, "i32", slot, this.#pc.get));
+    this.#settle(labels);
+  }
+
+  /** Let the TypeScript helper of the current operation carry it out. */
+  #helper(labels: { dispatch: Label; fault: Label; next: Label }): void {
+    this.#sync();
+    this.#f.set(this.#status, call(this.#shared.helper, i32.load(this.#pc.get, RECORD.link), this.#pc.get));
     this.#settle(labels);
   }
 
@@ -310,6 +335,7 @@ export class DispatchLoop {
       },
       fault: () => f.br(labels.fault),
       faultIf: (condition) => f.brIf(condition, labels.fault),
+      helper: () => this.#helper(labels),
       jump: (eip) => {
         f.set(this.#start, eip);
         this.#retire();

@@ -13,7 +13,8 @@ import { defineLazyFlags } from "../compiler/lazy-flags.ts";
 import { MAX_REGIONS, STATE } from "../memory-map.ts";
 import { Arm, type ArmContext } from "./arm.ts";
 import { type ArmWriter, DispatchLoop } from "./dispatch-loop.ts";
-import { STATUS, VARIANT } from "./record.ts";
+import { defineNatives } from "./natives.ts";
+import { RECORD, STATUS, VARIANT } from "./record.ts";
 import { defineRegions, TABLE_EXPORT } from "./regions.ts";
 import { defineShared, type SharedFunctions } from "./shared.ts";
 import { defineX87Arms } from "./x87.ts";
@@ -38,6 +39,8 @@ export interface Interpreter {
   readonly tableBase: number;
   /** First slot of the function table for compiled regions. */
   readonly firstRegion: number;
+  /** Handlers of the natives, by their keys (see natives.ts). */
+  readonly natives: ReadonlyMap<string, number>;
   /** Arms in the loop and behind a call, for reports. */
   readonly hot: number;
   readonly cold: number;
@@ -153,6 +156,7 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime
       },
       fault: () => f.return(STATUS.fault),
       faultIf: (condition) => f.if(condition, () => f.return(STATUS.fault)),
+      helper: () => f.return(call(shared.helper, i32.load(pc, RECORD.link), pc)),
       jump: leave,
       jumpLinked: leave,
       leaveTo: (helper) => f.return(call(shared.helper, helper, pc)),
@@ -169,7 +173,7 @@ export function generateInterpreter(): Interpreter {
   const module = new ModuleWriter();
   module.importMemory("env", "memory", 1, MAX_MEMORY_PAGES);
   const imports = {
-    fill: module.importFunction("env", "fill", { params: ["i32", "i32"], results: ["i32"] }),
+    codeWrite: module.importFunction("env", "codeWrite", { params: ["i32", "i32"], results: [] }),
     readElsewhere: module.importFunction("env", "readElsewhere", { params: ["i32", "i32", "i32"], results: ["i32"] }),
     writeElsewhere: module.importFunction("env", "writeElsewhere", { params: ["i32", "i32"], results: ["i32"] }),
     coversCode: module.importFunction("env", "coversCode", { params: ["i32", "i32"], results: ["i32"] }),
@@ -221,6 +225,9 @@ export function generateInterpreter(): Interpreter {
     for (const bits of [16, 32])
       for (const variant of Object.values(VARIANT)) handlers[armIndex(form.id, bits, variant)] = handler;
   }
+  const { arms: nativeArms, deliverFault } = defineNatives(module, shared);
+  const natives = new Map<string, number>();
+  for (const [key, reference] of nativeArms) natives.set(key, coldStart + module.tableSlot(reference));
   const arms: ArmWriter[] = [
     ...hot.map(
       (spec): ArmWriter =>
@@ -238,7 +245,7 @@ export function generateInterpreter(): Interpreter {
   ];
   const regions = defineRegions(module, defineLazyFlags(module));
   module.exportTable(TABLE_EXPORT, MAX_REGIONS);
-  const loopBytes = new DispatchLoop(module, shared, runtime, run, regions).write(run, arms);
+  const loopBytes = new DispatchLoop(module, shared, runtime, run, regions, deliverFault).write(run, arms);
   return {
     bytes: module.finish(),
     handlers,
@@ -246,6 +253,7 @@ export function generateInterpreter(): Interpreter {
     fusedRange: [fusedStart, coldStart],
     tableBase: coldStart,
     firstRegion: module.tableSize,
+    natives,
     hot: hot.length + pairs.length,
     cold: cold.length,
     loopBytes,

@@ -32,6 +32,8 @@ export const RECORD = {
 
 export const RECORD_BYTES = 24;
 
+/** Marks a link that is a helper's number, with its argument above bit 16: blocks stand below this address. */
+export const HELPER_LINK = 1 << 30;
 /** What RECORD.ra and rb hold for a vector register: its number times this, so that sixteen fit. */
 export const VECTOR_SLOT = 16;
 
