@@ -59,6 +59,7 @@ function machine(): Processor {
   const processor = new Processor({
     machineBytes: RAM,
     bus: { mmioRead: () => 0xff, mmioWrite() {} },
+    signature: 0,
     has: () => true,
   });
   const { cpu } = processor;

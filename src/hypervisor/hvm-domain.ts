@@ -10,7 +10,7 @@ import { EXIT, EXIT_NAMES, INTERRUPTION, PROC, PROC2 } from "../processor/exits.
 import { MACHINE, MAX_RAM } from "../processor/memory-map.ts";
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
-import { hasFeature } from "./cpuid.ts";
+import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
 import type { GuestMemory, InterruptController, InterruptLine } from "./device.ts";
 import { type DomainClock, InstructionClock, NS_PER_INSTRUCTION, RealClock } from "./domain-clock.ts";
 import { DomainMemory } from "./domain-memory.ts";
@@ -36,6 +36,8 @@ export interface HvmDomainOptions {
   readonly clock: "real" | "instructions";
   /** Wall-clock time at creation, ms since the epoch. Default: the host's, or 2026-01-01 under the instruction clock. */
   readonly wallTime?: number;
+  /** What CPUID tells, and which instructions there are. Default: everything that is implemented. */
+  readonly cpuModel?: CpuModelName;
 }
 
 export class HvmDomain {
@@ -44,6 +46,7 @@ export class HvmDomain {
   readonly clock: DomainClock;
   readonly cpu: Cpu;
   readonly processor: Processor;
+  readonly cpuModel: CpuModelName;
   /** The vCPU's INTR pin. */
   readonly intr: InterruptLine;
   /** Called on every reset, after memory and vCPU and before the first instruction. */
@@ -77,7 +80,12 @@ export class HvmDomain {
       );
     }
     this.bus = new DomainIoBus();
-    this.processor = new Processor({ machineBytes: options.memory + ROM_BYTES, bus: this.bus, has: hasFeature });
+    this.cpuModel = options.cpuModel ?? DEFAULT_CPU_MODEL;
+    this.processor = new Processor({
+      machineBytes: options.memory + ROM_BYTES,
+      bus: this.bus,
+      ...cpuIdentity(this.cpuModel),
+    });
     this.cpu = this.processor.cpu;
     this.memory = new DomainMemory(this.cpu, this.bus, options.memory);
     this.clock =

@@ -26,6 +26,28 @@ export interface MmioBus {
   mmioWrite(gpa: number, bytes: 1 | 2 | 4, value: number): void;
 }
 
+/** What a CPU model is to the processor. */
+export interface CpuIdentity {
+  /** What EDX holds at reset: type, family, model and stepping (SDM 3A 9.1.3). */
+  readonly signature: number;
+  /** CPUID features, by the names that instruction rows use. */
+  readonly has: (feature: string) => boolean;
+}
+
+/** CR4 bits by the feature that they came with (SDM 3A 2.5). */
+const CR4_FEATURES: readonly (readonly [feature: string, bits: number])[] = [
+  ["vme", CR4.VME | CR4.PVI],
+  ["tsc", CR4.TSD],
+  ["de", CR4.DE],
+  ["pse", CR4.PSE],
+  ["pae", CR4.PAE],
+  ["msr", CR4.MCE],
+  ["pge", CR4.PGE],
+  ["mmx", CR4.PCE],
+  ["fxsr", CR4.OSFXSR],
+  ["sse", CR4.OSXMMEXCPT],
+];
+
 /** Thrown inside TypeScript semantics for a guest exception; caught where semantics are called, never outside. */
 export class GuestFault {
   vector = 0;
@@ -57,6 +79,9 @@ export class Cpu {
   readonly i32: Int32Array;
   readonly view: DataView;
   readonly bus: MmioBus;
+  /** CR4 bits that the model has: setting others is #GP. */
+  readonly cr4Valid: number;
+  readonly #signature: number;
   /** Called when a write hits a granule that holds decoded code: machine offset and length. */
   onCodeWrite: (machine: number, bytes: number) => void = () => {};
   /** Time-stamp counter as the guest reads it in the operation at `pc`; the processor fills this in. */
@@ -75,12 +100,14 @@ export class Cpu {
   readonly #largeRegions = new Uint8Array(1024);
   readonly #translation: Translation = { machine: 0, gpa: 0, global: false, large: false };
 
-  constructor(memory: WebAssembly.Memory, bus: MmioBus) {
+  constructor(memory: WebAssembly.Memory, bus: MmioBus, model: CpuIdentity) {
     this.memory = memory;
     this.u8 = new Uint8Array(memory.buffer);
     this.i32 = new Int32Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.bus = bus;
+    this.#signature = model.signature;
+    this.cr4Valid = CR4_FEATURES.reduce((all, [feature, bits]) => (model.has(feature) ? all | bits : all), 0);
     this.i32.fill(ENTRY.none, SHADOW.readSupervisor >> 2, (SHADOW.executeUser + WRITE_TABLE) >> 2);
     this.i32.fill(-1, P2M >> 2, (P2M >> 2) + (1 << 20));
   }
@@ -276,8 +303,10 @@ export class Cpu {
   /** Recompute which vector instructions CR0 and CR4 let through. */
   updateVectorGate(): void {
     const cr0 = this.get("cr0") & (CR0.EM | CR0.TS);
-    const sse = cr0 !== 0 || !(this.get("cr4") & CR4.OSFXSR);
-    this.set("vectorGate", (sse ? VECTOR_GATE.sse : 0) | (cr0 !== 0 ? VECTOR_GATE.mmx : 0));
+    const cr4 = this.get("cr4");
+    const sse = cr0 !== 0 || !(cr4 & CR4.OSFXSR) ? VECTOR_GATE.sse : 0;
+    const mmx = cr0 !== 0 ? VECTOR_GATE.mmx : 0;
+    this.set("vectorGate", sse | mmx | (cr4 & CR4.OSXMMEXCPT ? 0 : VECTOR_GATE.exception));
   }
 
   #flat(segment: number, data: boolean): boolean {
@@ -559,6 +588,13 @@ export class Cpu {
     this.noteWrite(machine, 4);
   }
 
+  /** Machine offset of `bytes` at `linear` if one fast entry covers them for this access, else -1. */
+  direct(linear: number, bytes: number, write: boolean): number {
+    const inPage = linear & (PAGE - 1);
+    const entry = this.i32[(this.get(write ? "writeTable" : "readTable") >> 2) + (linear >>> 12)]!;
+    return entry >= 0 && inPage + bytes <= PAGE ? entry + inPage : -1;
+  }
+
   // ---- segmented access -----------------------------------------------------------------------------------------
 
   /** Linear address of `offset` in `segment` for an access of `bytes`; throws #SS or #GP. */
@@ -618,7 +654,7 @@ export class Cpu {
     this.set("faultVector", -1);
     this.set("a20Mask", -1);
     this.set("linkPointer", -1);
-    this.setGpr(2, CPU_SIGNATURE);
+    this.setGpr(2, this.#signature);
     this.flushAll();
     this.updateMode();
   }
@@ -634,8 +670,6 @@ export const REAL_DATA = AR.P | AR.S | TYPE.WRITABLE | TYPE.ACCESSED;
 export const REAL_CODE = AR.P | AR.S | TYPE.CODE | TYPE.READABLE | TYPE.ACCESSED;
 const DR6_RESET = 0xffff0ff0 | 0;
 const DR7_RESET = 0x400;
-/** Family 6, model 5, stepping 3: what EDX holds at reset and CPUID leaf 1 reports. Linux disables SYSENTER below 6/3/3. */
-export const CPU_SIGNATURE = 0x653;
 
 function isWriteIndex(index: number): boolean {
   const table = Math.floor((index * 4 - SHADOW.readSupervisor) / WRITE_TABLE);

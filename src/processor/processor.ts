@@ -6,7 +6,7 @@
 import { MAX_LENGTH } from "../isa/decoder.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { SEG, VMCS_FIELDS } from "../isa/state.ts";
-import { Cpu, GuestFault, type MmioBus } from "./cpu.ts";
+import { Cpu, type CpuIdentity, GuestFault, type MmioBus } from "./cpu.ts";
 import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
 import { HELPERS } from "./helpers.ts";
@@ -19,13 +19,11 @@ import { Translator } from "./translator.ts";
 
 const PAGE_64K = 65536;
 
-/** Options of a processor. */
-export interface ProcessorOptions {
+/** Options of a processor, its model among them. */
+export interface ProcessorOptions extends CpuIdentity {
   /** Bytes of machine memory: guest RAM and ROM images. */
   readonly machineBytes: number;
   readonly bus: MmioBus;
-  /** CPUID features of the model, by the names that rows use. */
-  readonly has: (feature: string) => boolean;
 }
 
 let compiled: { interpreter: Interpreter; module: WebAssembly.Module } | undefined;
@@ -60,7 +58,7 @@ export class Processor {
     const pages = Math.ceil((MACHINE + options.machineBytes) / PAGE_64K);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const { interpreter, module } = compiledInterpreter();
-    this.cpu = new Cpu(memory, options.bus);
+    this.cpu = new Cpu(memory, options.bus, options);
     this.translator = new Translator(this.cpu, interpreter, options.has);
     const { cpu } = this;
     const guard = (body: () => number): number => {
