@@ -81,6 +81,12 @@ export type Runtime = Readonly<Record<RuntimeName, FunctionReference>>;
 const FIRST = FPU_SCRATCH;
 const SECOND = FPU_SCRATCH + 16;
 
+/** Noted exceptions that MXCSR does not mask. */
+function unmaskedOf(f: FunctionWriter, s: Value): Value {
+  const masks = f.let(i32.shrU(i32.load(s, FIELD.mxcsr.offset), MASK_SHIFT));
+  return i32.and(i32.and(i32.xor(masks, -1), MXCSR_FLAGS), i32.load(s, FIELD.simdFault.offset));
+}
+
 /** Merge the noted exceptions into MXCSR. */
 function settle(f: FunctionWriter, s: Value): void {
   const mxcsr = f.let(i32.load(s, FIELD.mxcsr.offset));
@@ -190,23 +196,29 @@ class RuntimeWriter {
       f.store128(s!, a!, FIRST);
       f.store128(s!, b!, SECOND);
       const at = (index: number): number => (index * format.bits) / 8;
-      let sums: Value[] = [];
-      for (let i = 0; i < count; i++) {
-        const product = variable(f, "i64", 0n);
-        f.if(i32.and(immediate!, 0x10 << i), () =>
-          f.set(product, call(mul, s!, lane(format, s!, FIRST + at(i)), lane(format, s!, SECOND + at(i)))),
-        );
-        sums.push(product.get);
-      }
-      while (sums.length > 1) {
-        const next: Value[] = [];
-        for (let i = 0; i < sums.length; i += 2) next.push(f.let(call(add, s!, sums[i]!, sums[i + 1]!)));
-        sums = next;
-      }
-      for (let i = 0; i < count; i++) {
-        const chosen = i64.select(i32.and(immediate!, 1 << i), sums[0]!, 0n);
-        storeLane(f, format, s!, chosen, FIRST + at(i));
-      }
+      f.block((out) => {
+        // An exception of one step keeps the next from being taken.
+        const stopIfUnmasked = (): void => f.brIf(unmaskedOf(f, s!), out);
+        let sums: Value[] = [];
+        for (let i = 0; i < count; i++) {
+          const product = variable(f, "i64", 0n);
+          f.if(i32.and(immediate!, 0x10 << i), () =>
+            f.set(product, call(mul, s!, lane(format, s!, FIRST + at(i)), lane(format, s!, SECOND + at(i)))),
+          );
+          sums.push(product.get);
+        }
+        stopIfUnmasked();
+        while (sums.length > 1) {
+          const next: Value[] = [];
+          for (let i = 0; i < sums.length; i += 2) next.push(f.let(call(add, s!, sums[i]!, sums[i + 1]!)));
+          sums = next;
+          stopIfUnmasked();
+        }
+        for (let i = 0; i < count; i++) {
+          const chosen = i64.select(i32.and(immediate!, 1 << i), sums[0]!, 0n);
+          storeLane(f, format, s!, chosen, FIRST + at(i));
+        }
+      });
       settle(f, s!);
       f.result(v128.load(s!, FIRST));
     });

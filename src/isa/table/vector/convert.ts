@@ -187,9 +187,10 @@ const withMmx = (name: string, prefix: Prefix, encoding: string, feature: string
   mixed(name, prefix, [encoding], feature, semantics);
 
 export const VECTOR_CONVERT: readonly Row[] = [
-  withMmx("CVTPI2PS", "np", "0F 2A /r Vq Qq", "sse", packedIntegerToSingle(2)),
+  withMmx("CVTPI2PS", "np", "0F 2A /r Vq Nq", "sse", packedIntegerToSingle(2)),
   withMmx("CVTPI2PD", "p66", "0F 2A /r Vx Nq", "sse2", packedIntegerToDouble),
-  // Memory is not MMX: no x87 state changes (SDM 2 CVTPI2PD).
+  // Memory is not MMX: no x87 state changes (SDM 2 CVTPI2PD; of CVTPI2PS it says otherwise, but processors do not).
+  conversion("CVTPI2PS", "np", "0F 2A /r Vq Mq", "sse", packedIntegerToSingle(2)),
   conversion("CVTPI2PD", "p66", "0F 2A /r Vx Mq", "sse2", packedIntegerToDouble),
   conversion("CVTSI2SS", "f3", "0F 2A /r Vd Ed", "sse", integerToSingle),
   conversion("CVTSI2SD", "f2", "0F 2A /r Vq Ed", "sse2", integerToDouble),
