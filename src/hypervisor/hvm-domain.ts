@@ -11,7 +11,7 @@ import { EXIT, EXIT_NAMES, INTERRUPTION, PROC, PROC2 } from "../processor/exits.
 import { MACHINE, MAX_RAM } from "../processor/memory-map.ts";
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
-import { hasFeature } from "./cpuid.ts";
+import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
 import type { GuestMemory, InterruptController, InterruptLine } from "./device.ts";
 import { type DomainClock, InstructionClock, NS_PER_INSTRUCTION, RealClock } from "./domain-clock.ts";
 import { DomainMemory } from "./domain-memory.ts";
@@ -45,6 +45,8 @@ export interface HvmDomainOptions {
   readonly wallTime?: number;
   /** How guest code is compiled; default {@link DEFAULT_COMPILER}. */
   readonly compiler?: CompilerOptions;
+  /** What CPUID tells, and which instructions there are. Default: everything that is implemented. */
+  readonly cpuModel?: CpuModelName;
 }
 
 export class HvmDomain {
@@ -53,6 +55,7 @@ export class HvmDomain {
   readonly clock: DomainClock;
   readonly cpu: Cpu;
   readonly processor: Processor;
+  readonly cpuModel: CpuModelName;
   /** The vCPU's INTR pin. */
   readonly intr: InterruptLine;
   /** Called on every reset, after memory and vCPU and before the first instruction. */
@@ -87,10 +90,11 @@ export class HvmDomain {
       );
     }
     this.bus = new DomainIoBus();
+    this.cpuModel = options.cpuModel ?? DEFAULT_CPU_MODEL;
     this.processor = new Processor({
       machineBytes: options.memory + ROM_BYTES,
       bus: this.bus,
-      has: hasFeature,
+      ...cpuIdentity(this.cpuModel),
       compiler: options.compiler ?? DEFAULT_COMPILER,
     });
     this.cpu = this.processor.cpu;

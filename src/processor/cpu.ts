@@ -52,6 +52,28 @@ export interface InlinePorts {
   attention(pc: number): boolean;
 }
 
+/** What a CPU model is to the processor. */
+export interface CpuIdentity {
+  /** What EDX holds at reset: type, family, model and stepping (SDM 3A 9.1.3). */
+  readonly signature: number;
+  /** CPUID features, by the names that instruction rows use. */
+  readonly has: (feature: string) => boolean;
+}
+
+/** CR4 bits by the feature that they came with (SDM 3A 2.5). */
+const CR4_FEATURES: readonly (readonly [feature: string, bits: number])[] = [
+  ["vme", CR4.VME | CR4.PVI],
+  ["tsc", CR4.TSD],
+  ["de", CR4.DE],
+  ["pse", CR4.PSE],
+  ["pae", CR4.PAE],
+  ["msr", CR4.MCE],
+  ["pge", CR4.PGE],
+  ["mmx", CR4.PCE],
+  ["fxsr", CR4.OSFXSR],
+  ["sse", CR4.OSXMMEXCPT],
+];
+
 /** Thrown inside TypeScript semantics for a guest exception; caught where semantics are called, never outside. */
 export class GuestFault {
   vector = 0;
@@ -99,6 +121,9 @@ export class Cpu {
   readonly i32: Int32Array;
   readonly view: DataView;
   readonly bus: MmioBus;
+  /** CR4 bits that the model has: setting others is #GP. */
+  readonly cr4Valid: number;
+  readonly #signature: number;
   /** Called when a write hits a granule that holds decoded code: machine offset and length. */
   onCodeWrite: (machine: number, bytes: number) => void = () => {};
   /** Ports without exits; undefined: every access that the controls name exits. */
@@ -116,12 +141,14 @@ export class Cpu {
   #spaces: AddressSpaces | undefined;
   #fill: FillFunctions["fill"] = () => FILL.elsewhere;
 
-  constructor(memory: WebAssembly.Memory, bus: MmioBus) {
+  constructor(memory: WebAssembly.Memory, bus: MmioBus, model: CpuIdentity) {
     this.memory = memory;
     this.u8 = new Uint8Array(memory.buffer);
     this.i32 = new Int32Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.bus = bus;
+    this.#signature = model.signature;
+    this.cr4Valid = CR4_FEATURES.reduce((all, [feature, bits]) => (model.has(feature) ? all | bits : all), 0);
     // The upper half of each table is right as zero, and takes no host memory until it is used.
     for (let table = SHADOW.readSupervisor; table <= SHADOW.executeUser; table += WRITE_TABLE)
       this.i32.fill(noEntry(0), table >> 2, (table >> 2) + TABLE_ENTRIES / 2);
@@ -337,8 +364,10 @@ export class Cpu {
   /** Recompute which vector instructions CR0 and CR4 let through. */
   updateVectorGate(): void {
     const cr0 = this.i32[WORD.cr0]! & (CR0.EM | CR0.TS);
-    const sse = cr0 !== 0 || !(this.i32[WORD.cr4]! & CR4.OSFXSR);
-    this.i32[WORD.vectorGate] = (sse ? VECTOR_GATE.sse : 0) | (cr0 !== 0 ? VECTOR_GATE.mmx : 0);
+    const cr4 = this.i32[WORD.cr4]!;
+    const sse = cr0 !== 0 || !(cr4 & CR4.OSFXSR) ? VECTOR_GATE.sse : 0;
+    const mmx = cr0 !== 0 ? VECTOR_GATE.mmx : 0;
+    this.i32[WORD.vectorGate] = sse | mmx | (cr4 & CR4.OSXMMEXCPT ? 0 : VECTOR_GATE.exception);
   }
 
   #flat(segment: number, data: boolean): boolean {
@@ -596,6 +625,13 @@ export class Cpu {
     return machine < 0 ? -1 : this.view.getInt32(machine, true);
   }
 
+  /** Machine offset of `bytes` at `linear` if one fast entry covers them for this access, else -1. */
+  direct(linear: number, bytes: number, write: boolean): number {
+    const table = this.i32[write ? WORD.writeTable : WORD.readTable]! >> 2;
+    const host = this.i32[table + (linear >>> 12)]! ^ linear;
+    return isPlain(host, bytes) ? host : -1;
+  }
+
   // ---- segmented access -----------------------------------------------------------------------------------------
 
   /** Linear address of `offset` in `segment` for an access of `bytes`; throws #SS or #GP. */
@@ -657,7 +693,7 @@ export class Cpu {
     this.i32[WORD.resumeAt] = -1;
     this.i32[WORD.a20Mask] = -1;
     this.i32[WORD.linkPointer] = -1;
-    this.setGpr(2, CPU_SIGNATURE);
+    this.setGpr(2, this.#signature);
     this.flushAll();
     this.updateMode();
   }
@@ -681,5 +717,3 @@ export const REAL_DATA = AR.P | AR.S | TYPE.WRITABLE | TYPE.ACCESSED;
 export const REAL_CODE = AR.P | AR.S | TYPE.CODE | TYPE.READABLE | TYPE.ACCESSED;
 const DR6_RESET = 0xffff0ff0 | 0;
 const DR7_RESET = 0x400;
-/** Family 6, model 5, stepping 3: what EDX holds at reset and CPUID leaf 1 reports. Linux disables SYSENTER below 6/3/3. */
-export const CPU_SIGNATURE = 0x653;

@@ -8,7 +8,7 @@ import { EFLAGS } from "../isa/flags.ts";
 import { SEG, VMCS_FIELDS } from "../isa/state.ts";
 import type { FillFunctions } from "./address-spaces.ts";
 import { Compiler, type CompilerOptions } from "./compiler/compiler.ts";
-import { Cpu, GuestFault, leaveFault, type MmioBus, WORD } from "./cpu.ts";
+import { Cpu, type CpuIdentity, GuestFault, leaveFault, type MmioBus, WORD } from "./cpu.ts";
 import { readElsewhere, writeElsewhere } from "./elsewhere.ts";
 import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
@@ -23,13 +23,11 @@ import { Translator } from "./translator.ts";
 
 const PAGE_64K = 65536;
 
-/** Options of a processor. */
-export interface ProcessorOptions {
+/** Options of a processor, its model among them. */
+export interface ProcessorOptions extends CpuIdentity {
   /** Bytes of machine memory: guest RAM and ROM images. */
   readonly machineBytes: number;
   readonly bus: MmioBus;
-  /** CPUID features of the model, by the names that rows use. */
-  readonly has: (feature: string) => boolean;
   /** How to compile; not at all when it is left out. */
   readonly compiler?: CompilerOptions;
 }
@@ -73,7 +71,7 @@ export class Processor {
     const pages = Math.ceil((MACHINE + options.machineBytes) / PAGE_64K);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const { interpreter, module } = compiledInterpreter();
-    this.cpu = new Cpu(memory, options.bus);
+    this.cpu = new Cpu(memory, options.bus, options);
     this.translator = new Translator(this.cpu, interpreter, options.has);
     const { cpu } = this;
     const env: WebAssembly.ModuleImports = {

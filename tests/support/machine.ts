@@ -58,6 +58,7 @@ export function createMachine(tier: Tier = defaultTier()): TestMachine {
   const processor = new Processor({
     machineBytes: RAM,
     bus: { mmioRead: (_gpa, bytes) => (bytes === 4 ? 0xffffffff : bytes === 2 ? 0xffff : 0xff), mmioWrite() {} },
+    signature: 0,
     has: everything,
     ...(TIERS[tier] && { compiler: TIERS[tier] }),
   });
