@@ -398,7 +398,9 @@ export class Pit8254 implements PortDevice, Stateful<Pit8254State> {
     }
     // While ticks are being made up for, this one queues behind them.
     if (this.outstanding && this.missed > 0) this.missed = Math.min(this.missed + 1, this.maxCatchUp);
-    else this.pulse();
+    // A request that still waits is not disturbed by another edge, and one that the guest threw away by setting up the
+    // interrupt controller anew must not keep the timer silent for ever.
+    this.pulse();
     this.armTick(now);
   }
 
