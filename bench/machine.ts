@@ -12,6 +12,7 @@ export function createMachine(): Processor {
   const processor = new Processor({
     machineBytes: RAM,
     bus: { mmioRead: () => 0xff, mmioWrite() {} },
+    signature: 0,
     has: () => true,
   });
   const { cpu } = processor;

@@ -1,5 +1,6 @@
 /** The options of `vmxon run` as one table: spelling, value, effect and help. QEMU's spellings with one dash or two. */
 import { VmxonError } from "../common/errors.ts";
+import { CPU_MODEL_NAMES, DEFAULT_CPU_MODEL } from "../hypervisor/cpuid.ts";
 import { applyConfigWord, type DomainConfig, isConfigWord } from "../toolstack/config.ts";
 import { parseChord } from "../toolstack/keys.ts";
 import { didYouMean } from "../toolstack/suggest.ts";
@@ -79,6 +80,12 @@ export const RUN_OPTIONS: readonly Option[] = [
       // QEMU also writes it as size=64.
       config.memory = value.replace(/^size=/, "");
     },
+  },
+  {
+    names: ["-cpu", "--cpuid"],
+    value: "MODEL",
+    help: `processor model: ${CPU_MODEL_NAMES.join(", ")} (default ${DEFAULT_CPU_MODEL})`,
+    apply: ({ config }, value) => applyConfigWord(config, `cpuid=${value}`),
   },
   image("fda", "floppy in drive A:"),
   image("fdb", "floppy in drive B:"),
@@ -218,7 +225,6 @@ const ABSENT: Readonly<Record<string, string>> = {
   S: "there is no GDB server yet",
   "enable-kvm": "vmxon has a processor of its own and needs no KVM",
   accel: "vmxon has a processor of its own",
-  cpu: "there is one processor model so far",
   M: "there is one machine so far",
   machine: "there is one machine so far",
 };

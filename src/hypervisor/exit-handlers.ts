@@ -49,7 +49,7 @@ function advance(domain: HvmDomain): void {
 
 function handleCpuid(domain: HvmDomain): undefined {
   const { cpu } = domain;
-  const { eax, ebx, ecx, edx } = cpuid(cpu.gpr(0));
+  const { eax, ebx, ecx, edx } = cpuid(domain.cpuModel, cpu.gpr(0));
   cpu.setGpr(0, eax);
   cpu.setGpr(3, ebx);
   cpu.setGpr(1, ecx);

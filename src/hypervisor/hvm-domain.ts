@@ -5,12 +5,13 @@
 import { VmxonError } from "../common/errors.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { GPR, SEG } from "../isa/state.ts";
+import { type CompilerOptions, DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import { type Cpu, P2M_TYPE, WORD } from "../processor/cpu.ts";
 import { EXIT, EXIT_NAMES, INTERRUPTION, PROC, PROC2 } from "../processor/exits.ts";
 import { MACHINE, MAX_RAM } from "../processor/memory-map.ts";
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
-import { hasFeature } from "./cpuid.ts";
+import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
 import type { GuestMemory, InterruptController, InterruptLine } from "./device.ts";
 import { type DomainClock, InstructionClock, RealClock } from "./domain-clock.ts";
 import { DomainMemory } from "./domain-memory.ts";
@@ -42,6 +43,10 @@ export interface HvmDomainOptions {
   readonly clock: "real" | "instructions";
   /** Wall-clock time at creation, ms since the epoch. Default: the host's, or 2026-01-01 under the instruction clock. */
   readonly wallTime?: number;
+  /** How guest code is compiled; default {@link DEFAULT_COMPILER}. */
+  readonly compiler?: CompilerOptions;
+  /** What CPUID tells, and which instructions there are. Default: everything that is implemented. */
+  readonly cpuModel?: CpuModelName;
 }
 
 export class HvmDomain {
@@ -50,6 +55,7 @@ export class HvmDomain {
   readonly clock: DomainClock;
   readonly cpu: Cpu;
   readonly processor: Processor;
+  readonly cpuModel: CpuModelName;
   /** The vCPU's INTR pin. */
   readonly intr: InterruptLine;
   /** Called on every reset, after memory and vCPU and before the first instruction. */
@@ -84,7 +90,13 @@ export class HvmDomain {
       );
     }
     this.bus = new DomainIoBus();
-    this.processor = new Processor({ machineBytes: options.memory + ROM_BYTES, bus: this.bus, has: hasFeature });
+    this.cpuModel = options.cpuModel ?? DEFAULT_CPU_MODEL;
+    this.processor = new Processor({
+      machineBytes: options.memory + ROM_BYTES,
+      bus: this.bus,
+      ...cpuIdentity(this.cpuModel),
+      compiler: options.compiler ?? DEFAULT_COMPILER,
+    });
     this.cpu = this.processor.cpu;
     this.memory = new DomainMemory(this.cpu, this.bus, options.memory);
     this.clock =
@@ -288,6 +300,7 @@ export class HvmDomain {
         this.#powerOn();
       }
       this.clock.fire();
+      this.processor.compiler?.poll();
       if (this.#stop || this.#waiting || this.clock.blocker) return 0;
       if (this.#resetWanted) continue;
       this.#offerInterrupt();

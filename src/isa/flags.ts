@@ -102,6 +102,14 @@ export function carryOfBits(cf: I32, of: I32): Value {
   return i32.or(i32.shl(cf, CF_BIT), i32.shl(i32.xor(cf, of), PO_BIT));
 }
 
+/** The lazy pair of given flags (0 or 1 each); AF is clear. */
+export function explicitFlags(zf: I32, cf: I32, pf: I32, of: I32 = 0, sf: I32 = 0): { result: Value; carry: Value } {
+  return {
+    result: i32.mul(i32.xor(zf, 1), NEUTRAL_RESULT),
+    carry: i32.or(i32.or(carryOfBits(cf, of), sf), i32.shl(i32.xor(pf, 1), PARITY_SHIFT)),
+  };
+}
+
 /** Replace CF of `carry` by that of `old`, leaving OF as `carry` says: INC and DEC. */
 export function keepCarry(carry: Value, old: Value): Value {
   const sign = 1 << CF_BIT;

@@ -59,8 +59,8 @@ export const XMM_REGS = FPU_SCRATCH + 64;
 export const XMM_STRIDE = 32;
 /** Bytes from one x87 (and MMX) register to the next. */
 export const FPU_STRIDE = 16;
-/** Bits of the field `vectorGate`. */
-export const VECTOR_GATE = { sse: 1, mmx: 2 } as const;
+/** Bits of the field `vectorGate`: SSE and MMX may not run, unmasked SIMD exceptions are #UD and not #XM. */
+export const VECTOR_GATE = { sse: 1, mmx: 2, exception: 4 } as const;
 
 const FIELDS_START = XMM_REGS + 16 * XMM_STRIDE;
 
@@ -158,6 +158,10 @@ const SPECS = [
   u32("flagsOperand"),
   // 0, or a SKIP of interpreter/record.ts: blocks are interpreted although compiled code is there.
   u32("skipRegions"),
+  // The block that has become worth compiling.
+  u32("hotBlock"),
+  // Counts compiled regions that were dropped: one that runs may be among them.
+  u32("codeEpoch"),
   // x87: control, status (TOP included), and one bit a register, set while it is not empty.
   u32("fcw"),
   u32("fsw"),

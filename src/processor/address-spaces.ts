@@ -22,7 +22,9 @@ import { CODE_MARK, noEntry, plainEntry } from "./shadow.ts";
 /** Address spaces remembered beside the current one; the one left longest ago gives way. */
 const MAX_SPACES = 32;
 /** Entries restored at most by one CR3 load: the latest ones. */
-const MAX_RESTORED = 512;
+const MAX_RESTORED = 256;
+/** Pages of a 4 MiB region, as a power of two. */
+const LARGE_REGION_SHIFT = 10;
 /** No space: CR3 values in use have their low bits clear. */
 const NO_SPACE = -1;
 
@@ -35,8 +37,7 @@ export interface FillFunctions {
 }
 
 export class AddressSpaces {
-  /** Loads of CR3 with paging on, entries put back by them, and entries remembered that were no longer true. */
-  readonly statistics = { loads: 0, restored: 0, dropped: 0, flushes: 0 };
+  readonly #counts = { loads: 0, restored: 0, dropped: 0, flushes: 0 };
   readonly #i32: Int32Array;
   readonly #u8: Uint8Array;
   readonly #functions: FillFunctions;
@@ -45,6 +46,9 @@ export class AddressSpaces {
   readonly #from = new Int32Array(MAX_SPACES);
   readonly #to = new Int32Array(MAX_SPACES);
 
+  /** MMU.fills as of the last flush. */
+  #fillsFlushed = 0;
+
   constructor(i32: Int32Array, u8: Uint8Array, functions: FillFunctions) {
     this.#i32 = i32;
     this.#u8 = u8;
@@ -52,11 +56,19 @@ export class AddressSpaces {
   }
 
   /**
+   * Since power-on: loads of CR3 with paging on, entries put back by them, entries remembered that were no longer true,
+   * times that everything was dropped, entries filled by walks, and page faults found by them.
+   */
+  get statistics(): Readonly<Record<"loads" | "restored" | "dropped" | "flushes" | "fills" | "faults", number>> {
+    return { ...this.#counts, fills: this.#word(MMU.fills) >>> 0, faults: this.#word(MMU.faults) >>> 0 };
+  }
+
+  /**
    * Leave the space whose tables are at `from` (CR3 without its flags) for the one at `to`, which may be the same.
    * `directories` are the machine offsets of the page directories of `to`, in MMU.directories.
    */
   switch(from: number, to: number, pae: boolean): void {
-    this.statistics.loads++;
+    this.#counts.loads++;
     const head = this.#word(MMU.head);
     const start = this.#word(MMU.start);
     if (head !== start) {
@@ -76,8 +88,8 @@ export class AddressSpaces {
     const oldest = Math.min((head - this.#from[space]!) | 0, age + MAX_RESTORED, FILL_LOG_RECORDS - MAX_RESTORED);
     if (oldest <= age) return;
     const restored = this.#functions.restoreFills((head - oldest) | 0, end, pae ? 1 : 0);
-    this.statistics.restored += restored;
-    this.statistics.dropped += oldest - age - restored;
+    this.#counts.restored += restored;
+    this.#counts.dropped += oldest - age - restored;
   }
 
   /** Where to remember the space at `base`: where it is, or in place of the one left longest ago. */
@@ -99,7 +111,10 @@ export class AddressSpaces {
 
   /** Drop every entry, and all that is remembered. */
   flushAll(): void {
-    this.statistics.flushes++;
+    // Whoever maps memory frame by frame calls this for each, before there is anything to drop.
+    if (this.#word(MMU.fills) === this.#fillsFlushed) return;
+    this.#fillsFlushed = this.#word(MMU.fills);
+    this.#counts.flushes++;
     const head = this.#word(MMU.head);
     this.#functions.clearFills(this.#word(MMU.start), head);
     this.#functions.clearGlobals();
@@ -110,15 +125,16 @@ export class AddressSpaces {
 
   /** Drop the entries of one linear address (INVLPG), with its whole large page. Records of it are checked if used. */
   flushPage(linear: number): void {
-    let first = linear >>> 12;
-    let count = 1;
-    if (this.#u8[LARGE_REGIONS + (first >>> 10)]) {
-      first &= ~1023;
-      count = 1024;
-    }
+    const page = linear >>> 12;
+    const none = noEntry(linear);
+    const large = this.#u8[LARGE_REGIONS + (page >>> LARGE_REGION_SHIFT)] !== 0;
     for (let table = SHADOW.readSupervisor; table <= SHADOW.executeUser; table += WRITE_TABLE) {
-      const at = (table >> 2) + first;
-      this.#i32.fill(noEntry(linear), at, at + count);
+      if (large) {
+        const first = (table >> 2) + (page & (-1 << LARGE_REGION_SHIFT));
+        this.#i32.fill(none, first, first + (1 << LARGE_REGION_SHIFT));
+      } else {
+        this.#i32[(table >> 2) + page] = none;
+      }
     }
   }
 

@@ -22,7 +22,6 @@ const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 const INFO_RESERVED = 0x7fff_f000;
 const TABLE_LIMIT = 0xffff;
 const MAX_INSTRUCTION = 15;
-const CR4_RESERVED = ~0x7ff;
 const LAST_EXCEPTION = 31;
 const SELECTOR_TI = 4;
 const SELECTOR_RPL = 3;
@@ -51,7 +50,7 @@ function checkFlags(cpu: Cpu): string | undefined {
   if (cr0 & CR0.PG && !(cr0 & CR0.PE)) return "CR0.PG is set without CR0.PE";
   if ((cr0 & (CR0.PE | CR0.PG)) !== (CR0.PE | CR0.PG | 0) && !unrestrictedGuest(cpu))
     return "CR0.PE and CR0.PG must be set without unrestricted guest";
-  if (cpu.i32[WORD.cr4]! & CR4_RESERVED) return "reserved bits of CR4 are set";
+  if (cpu.i32[WORD.cr4]! & ~cpu.cr4Valid) return "reserved bits of CR4 are set";
   if (eflags & EFLAGS_RESERVED) return "reserved bits of EFLAGS are set";
   if (eflags & EFLAGS.VM && !(cr0 & CR0.PE)) return "EFLAGS.VM is set in real mode";
   const activity = cpu.i32[WORD.activity]!;

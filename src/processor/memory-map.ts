@@ -13,6 +13,8 @@ const TABLE_BYTES = TABLE_ENTRIES * 4;
 /** Where slow accesses put a value that could not be loaded from one place, and one on its way out; 16 bytes each. */
 export const READ_SLOT = 64;
 export const WRITE_SLOT = 80;
+/** Operation record of an instruction that a compiled region calls. */
+export const REGION_RECORD = 160;
 /** What the paging unit keeps in memory. */
 export const MMU = {
   /** Numbers of the fill log's first record in use, and of the next one to write. */
@@ -37,10 +39,16 @@ export const LARGE_REGION_COUNT = 1024;
 export const STATE = 4 * KIB;
 /** One block cut short, or one instruction decoded for a single execution. */
 export const SCRATCH_BLOCK = 8 * KIB;
-/** Blocks by machine address: HASH_ENTRIES records of {machine address, mode key, block, unused}. */
+/** How often each compiled region was entered, by its slot in the function table. */
+export const REGION_ENTRIES = 512 * KIB;
+/** Compiled regions at a time. */
+export const MAX_REGIONS = 1 << 14;
+/** Blocks by machine address: HASH_ENTRIES records of {machine address, mode key, block, compiled code or 0}. */
 export const BLOCK_HASH = 1 * MIB;
 export const HASH_ENTRIES = 1 << 17;
 export const HASH_STRIDE = 16;
+/** Offset of the reference to compiled code in a record of the hash. */
+export const HASH_CODE = 12;
 /** Addresses of the entries of global pages. */
 export const GLOBAL_FILLS = 3 * MIB;
 export const GLOBAL_FILL_CAPACITY = 1 << 16;

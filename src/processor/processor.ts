@@ -7,12 +7,15 @@ import { MAX_LENGTH } from "../isa/decoder.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { SEG, VMCS_FIELDS } from "../isa/state.ts";
 import type { FillFunctions } from "./address-spaces.ts";
-import { Cpu, GuestFault, type MmioBus, WORD } from "./cpu.ts";
+import { Compiler, type CompilerOptions } from "./compiler/compiler.ts";
+import { Cpu, type CpuIdentity, GuestFault, leaveFault, type MmioBus, WORD } from "./cpu.ts";
+import { readElsewhere, writeElsewhere } from "./elsewhere.ts";
 import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
 import { HELPERS } from "./helpers.ts";
 import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts";
 import { HELPER_LINK, RECORD, RUN, STATUS } from "./interpreter/record.ts";
+import { TABLE_EXPORT } from "./interpreter/regions.ts";
 import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
 import { MACHINE, SCRATCH_BLOCK, STATE } from "./memory-map.ts";
 import { ACTIVITY, BLOCKING, BREAKPOINT, breakpointKind, DR6, DR7, VECTOR } from "./registers.ts";
@@ -20,13 +23,13 @@ import { Translator } from "./translator.ts";
 
 const PAGE_64K = 65536;
 
-/** Options of a processor. */
-export interface ProcessorOptions {
+/** Options of a processor, its model among them. */
+export interface ProcessorOptions extends CpuIdentity {
   /** Bytes of machine memory: guest RAM and ROM images. */
   readonly machineBytes: number;
   readonly bus: MmioBus;
-  /** CPUID features of the model, by the names that rows use. */
-  readonly has: (feature: string) => boolean;
+  /** How to compile; not at all when it is left out. */
+  readonly compiler?: CompilerOptions;
 }
 
 let compiled: { interpreter: Interpreter; module: WebAssembly.Module } | undefined;
@@ -53,10 +56,13 @@ const DR = ["dr0", "dr1", "dr2", "dr3"] as const;
 export class Processor {
   readonly cpu: Cpu;
   readonly translator: Translator;
+  readonly compiler: Compiler | undefined;
   /** Why the last VM entry failed, for people. */
   entryProblem: string | undefined;
   /** Guest instructions completed since power-on. */
   instructions = 0;
+  /** What the interpreter's instance exports: `run`, and the functions that compiled regions import. */
+  readonly exports: WebAssembly.Exports;
   readonly #run: () => number;
   readonly #deliverPlain: Deliver;
   readonly #fetched = new Uint8Array(MAX_LENGTH);
@@ -65,31 +71,43 @@ export class Processor {
     const pages = Math.ceil((MACHINE + options.machineBytes) / PAGE_64K);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const { interpreter, module } = compiledInterpreter();
-    this.cpu = new Cpu(memory, options.bus);
+    this.cpu = new Cpu(memory, options.bus, options);
     this.translator = new Translator(this.cpu, interpreter, options.has);
     const { cpu } = this;
-    const instance = new WebAssembly.Instance(module, {
-      env: {
-        memory,
-        codeWrite: (machine: number, bytes: number) => cpu.onCodeWrite(machine, bytes),
-        readElsewhere: (linear: number, bytes: number, write: number) => cpu.readElsewhere(linear, bytes, write !== 0),
-        writeElsewhere: (linear: number, bytes: number) => cpu.writeElsewhere(linear, bytes),
-        coversCode: (machine: number, bytes: number) => (cpu.coversCode(machine, bytes) ? 1 : 0),
-        helper: (link: number, pc: number): number => {
-          try {
-            return HELPERS[link & 0xffff]!(cpu, pc, (link & ~HELPER_LINK) >>> 16);
-          } catch (fault) {
-            if (!(fault instanceof GuestFault)) throw fault;
-            cpu.i32[WORD.faultError] = fault.error;
-            cpu.i32[WORD.faultVector] = fault.vector;
-            if (!fault.newTask) return STATUS.fault;
-            // The task switch is done: the instruction is over, and the fault is met at the new EIP.
-            cpu.i32[WORD.startEip] = cpu.i32[WORD.eip]!;
-            return STATUS.exit;
-          }
-        },
+    const env: WebAssembly.ModuleImports = {
+      memory,
+      codeWrite: (machine: number, bytes: number) => cpu.onCodeWrite(machine, bytes),
+      readElsewhere: (linear: number, bytes: number, write: number) => readElsewhere(cpu, linear, bytes, write !== 0),
+      writeElsewhere: (linear: number, bytes: number) => writeElsewhere(cpu, linear, bytes),
+      coversCode: (machine: number, bytes: number) => (cpu.coversCode(machine, bytes) ? 1 : 0),
+      helper: (link: number, pc: number): number => {
+        try {
+          return HELPERS[link & 0xffff]!(cpu, pc, (link & ~HELPER_LINK) >>> 16);
+        } catch (fault) {
+          leaveFault(cpu, fault);
+          if (!fault.newTask) return STATUS.fault;
+          // The task switch is done: the instruction is over, and the fault is met at the new EIP.
+          cpu.i32[WORD.startEip] = cpu.i32[WORD.eip]!;
+          return STATUS.exit;
+        }
       },
-    });
+    };
+    const instance = new WebAssembly.Instance(module, { env });
+    this.exports = instance.exports;
+    if (options.compiler && options.compiler.threshold > 0) {
+      this.compiler = new Compiler(
+        {
+          cpu,
+          interpreter,
+          has: options.has,
+          imports: { ...env, ...(instance.exports as WebAssembly.ModuleImports) },
+          table: instance.exports[TABLE_EXPORT] as WebAssembly.Table,
+          describe: (instruction, count, mode) => [...this.translator.describe(instruction, count, mode)],
+        },
+        options.compiler,
+      );
+      this.translator.setCompiled(this.compiler);
+    }
     this.#run = instance.exports["run"] as () => number;
     this.#deliverPlain = instance.exports["deliver"] as Deliver;
     cpu.attach(instance.exports as unknown as FillFunctions);
@@ -109,6 +127,12 @@ export class Processor {
   /** Power-on reset of the vCPU; memory stays. */
   reset(): void {
     this.cpu.reset();
+    this.forgetCode();
+  }
+
+  /** Forget all decoded and compiled code: memory was changed by other ways than {@link Cpu.noteWrite} knows. */
+  forgetCode(): void {
+    this.compiler?.clear();
     this.translator.flush();
   }
 
@@ -309,6 +333,7 @@ export class Processor {
     cpu.i32[WORD.budget] = budget;
     // A link that the last stay left open leads to where that one went on, not to an exception's or interrupt's handler.
     cpu.i32[WORD.linkSlot] = 0;
+    cpu.i32[WORD.skipRegions] = 0;
     this.#budget = budget;
     let spent = 0;
     const status = this.#run();
@@ -317,6 +342,9 @@ export class Processor {
     switch (status) {
       case RUN.miss:
         this.#miss();
+        break;
+      case RUN.hot:
+        this.#hot();
         break;
       case RUN.verify:
         this.#fetchSingle();
@@ -440,6 +468,10 @@ export class Processor {
   #fetchAddress(eip: number): number {
     const { cpu } = this;
     return cpu.fetch((cpu.segment(SEG.CS, "base") + eip) | 0);
+  }
+
+  #hot(): void {
+    this.compiler?.hot(this.cpu.get("hotBlock"), this.cpu.get("eip"));
   }
 
   #miss(): void {

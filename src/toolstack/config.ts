@@ -1,6 +1,7 @@
 /** A domain's configuration: one table of keys, from which the library's types, `key=value` words and the help are made. */
 import { VmxonError } from "../common/errors.ts";
 import type { BlockBackend } from "../hypervisor/backend.ts";
+import { CPU_MODEL_NAMES, type CpuModelName, DEFAULT_CPU_MODEL } from "../hypervisor/cpuid.ts";
 import { DRIVE_NAMES, type DriveName, parseDiskSpec } from "./disk-spec.ts";
 import { SERIAL_TARGET } from "./host.ts";
 import { didYouMean } from "./suggest.ts";
@@ -36,6 +37,12 @@ const STOP_ACTIONS = ["destroy", "restart"] as const;
 export const CONFIG_SCHEMA = {
   name: { type: "text", initial: "vmxon", help: "name of the domain, for messages" },
   memory: { type: "size", minimum: 1, maximum: 1984, initial: "128", help: "memory in MiB, or with a unit: 64M, 1G" },
+  cpuid: {
+    type: "choice",
+    choices: CPU_MODEL_NAMES,
+    initial: DEFAULT_CPU_MODEL,
+    help: "processor model: what CPUID tells, and which instructions there are",
+  },
   disk: { type: "texts", help: 'disk in xl\'s words: "FILE,raw,hda,rw"; drives are fda fdb hda hdb hdc hdd' },
   fda: { type: "image", help: "image in the first floppy drive" },
   fdb: { type: "image", help: "image in the second floppy drive" },
@@ -93,6 +100,7 @@ export interface ResolvedConfig {
   readonly name: string;
   /** Bytes. */
   readonly memory: number;
+  readonly cpuModel: CpuModelName;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
   readonly boot: readonly ("floppy" | "disk")[];
   readonly snapshot: boolean;
@@ -338,6 +346,7 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
   return {
     name: reader.text("name") ?? "",
     memory: reader.size("memory"),
+    cpuModel: reader.choice<CpuModelName>("cpuid"),
     drives: drives(reader),
     boot: bootOrder(reader.text("boot") ?? ""),
     snapshot: reader.flag("snapshot"),

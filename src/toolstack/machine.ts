@@ -60,6 +60,7 @@ export function buildMachine(options: MachineOptions): Machine {
   const hvm = new HvmDomain({
     memory: config.memory,
     clock: config.clock,
+    cpuModel: config.cpuModel,
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
   const memoryMap = buildMemoryMap(config.memory);

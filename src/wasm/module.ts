@@ -183,6 +183,11 @@ export class ModuleWriter {
     return this.#elements.push(reference) - 1;
   }
 
+  /** Slots taken so far. */
+  get tableSize(): number {
+    return this.#elements.length;
+  }
+
   /** Export table 0 as `name`, with room for `extra` more functions behind those of {@link tableSlot}. */
   exportTable(name: string, extra: number): void {
     this.#table = { name, extra };

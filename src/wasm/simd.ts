@@ -97,7 +97,7 @@ export const i8x16 = {
 
 export const i16x8 = {
   splat: unary(16), extractS: extract(24, "i32"), extractU: extract(25, "i32"), replace: replace(26), eq: binary(45),
-  gtS: binary(49), extaddPairwiseS: unary(124), extaddPairwiseU: unary(125), abs: unary(128), neg: unary(129),
+  gtS: binary(49), extaddPairwiseS: unary(124), extaddPairwiseU: unary(125), abs: unary(128), neg: unary(129), bitmask: unary(132, "i32"),
   q15mulrSatS: binary(130), narrowS: binary(133), narrowU: binary(134), extendLowS: unary(135),
   extendHighS: unary(136), extendLowU: unary(137), extendHighU: unary(138), shl: shift(139), shrS: shift(140),
   shrU: shift(141), add: binary(142), addSatS: binary(143), addSatU: binary(144), sub: binary(145),
@@ -108,7 +108,7 @@ export const i16x8 = {
 
 export const i32x4 = {
   splat: unary(17), extract: extract(27, "i32"), replace: replace(28), eq: binary(55), ltU: binary(58),
-  gtS: binary(59), gtU: binary(60), geU: binary(64), extaddPairwiseS: unary(126), abs: unary(160),
+  gtS: binary(59), gtU: binary(60), geU: binary(64), extaddPairwiseS: unary(126), extaddPairwiseU: unary(127), abs: unary(160),
   bitmask: unary(164, "i32"), allTrue: unary(163, "i32"), extendLowS: unary(167), extendHighS: unary(168),
   extendLowU: unary(169), extendHighU: unary(170), shl: shift(171), shrS: shift(172), shrU: shift(173),
   add: binary(174), sub: binary(177), mul: binary(181), minS: binary(182), minU: binary(183), maxS: binary(184),
@@ -117,8 +117,9 @@ export const i32x4 = {
 } as const; // biome-ignore format: a table
 
 export const i64x2 = {
-  splat: unary(18), extract: extract(29, "i64"), replace: replace(30), bitmask: unary(196, "i32"),
-  extendLowS: unary(199), extendLowU: unary(201), shl: shift(203), shrU: shift(205), add: binary(206),
+  splat: unary(18), extract: extract(29, "i64"), replace: replace(30), allTrue: unary(195, "i32"),
+  bitmask: unary(196, "i32"),
+  extendLowS: unary(199), extendLowU: unary(201), shl: shift(203), shrS: shift(204), shrU: shift(205), add: binary(206),
   sub: binary(209), mul: binary(213), eq: binary(214), gtS: binary(217), extmulLowU: binary(222),
   extmulLowS: binary(220),
 } as const; // biome-ignore format: a table

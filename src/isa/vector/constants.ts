@@ -33,3 +33,6 @@ export const MXCSR_DEFAULT = { mask: 0xffe0, value: MXCSR_RESET | MXCSR.PE } as 
 export const RC = { nearest: 0, down: 1, up: 2, truncate: 3 } as const;
 /** Position of RC in MXCSR. */
 export const RC_SHIFT = 13;
+
+/** What MMX instructions make of the x87: TOP cleared, all registers valid; EMMS leaves them empty (SDM 3A 12.2). */
+export const MMX_STATE = { top: 0x3800, full: 0xff, empty: 0 } as const;

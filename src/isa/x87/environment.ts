@@ -2,7 +2,8 @@
  * The blocks that FLDENV, FSTENV, FSAVE, FRSTOR, FXSAVE and FXRSTOR move (SDM 1 8.1.10, 10.5). Plain functions between a
  * state page and a byte buffer; reaching guest memory, and faults on the way, are the caller's.
  */
-import { FIELD, type FieldName, FPU_REGS, XMM_REGS } from "../state.ts";
+import { FIELD, type FieldName, FPU_REGS, XMM_REGS, XMM_STRIDE } from "../state.ts";
+import { MXCSR_VALID } from "../vector/constants.ts";
 import { EXCEPTIONS, EXT, FCW_FIXED, FCW_INITIAL, FCW_WRITABLE, FSW } from "./constants.ts";
 
 /** Operand size and, by mode, what the pointers mean: selector and offset, or (real and virtual-8086) linear addresses. */
@@ -198,11 +199,6 @@ const FXSAVE = {
   registers: 32,
   xmm: 160,
 } as const;
-/** MXCSR bits that may be set; others make FXRSTOR fault. */
-export const MXCSR_MASK = 0xffff;
-/** From one XMM register to the next in the state page. */
-const XMM_STRIDE = 32;
-
 /** What of SSE is enabled: number of XMM registers that take part (0 while CR4.OSFXSR is clear). */
 export interface ExtendedStateOptions {
   readonly xmmRegisters: number;
@@ -225,7 +221,7 @@ export function storeExtendedState(
   out.setUint32(FXSAVE.fdp, get(state, base, "fdp"), true);
   out.setUint32(FXSAVE.fds, get(state, base, "fds") & 0xffff, true);
   out.setUint32(FXSAVE.mxcsr, get(state, base, "mxcsr"), true);
-  out.setUint32(FXSAVE.mxcsrMask, MXCSR_MASK, true);
+  out.setUint32(FXSAVE.mxcsrMask, MXCSR_VALID, true);
   for (let index = 0; index < REGISTERS; index++) {
     const slot = FXSAVE.registers + index * REGISTER_STRIDE;
     copyRegister(state, stackRegister(state, base, index), out, slot);
@@ -248,7 +244,7 @@ export function loadExtendedState(
 ): boolean {
   const block = bytesOf(source);
   const mxcsr = block.getUint32(FXSAVE.mxcsr, true);
-  if (xmmRegisters > 0 && (mxcsr & ~MXCSR_MASK) !== 0) return false;
+  if (xmmRegisters > 0 && (mxcsr & ~MXCSR_VALID) !== 0) return false;
   const full = block.getUint8(FXSAVE.ftw);
   loadWords(state, base, block.getUint16(FXSAVE.fcw, true), block.getUint16(FXSAVE.fsw, true), full);
   set(state, base, "fop", block.getUint16(FXSAVE.fop, true) & FOP_MASK);

@@ -6,6 +6,8 @@ import { DECODE, decode, type FeatureTest, Instruction } from "../../isa/decoder
 import type { Form } from "../../isa/row.ts";
 
 const PAGE = 4096;
+/** Longest block, in instructions: what a fault says of its place has a byte for it. */
+const MAX_BLOCK = 128;
 
 /** One instruction of a region. */
 export class RegionInstruction extends Instruction {
@@ -13,6 +15,12 @@ export class RegionInstruction extends Instruction {
   offset = 0;
   /** Machine offset of its first byte. */
   machine = 0;
+}
+
+/** Whether an instruction is called as a helper or arm, because it has no semantics of its own or repeats them. */
+export function isCalled({ form, repeat }: RegionInstruction): boolean {
+  const { semantics, traits } = form!.row;
+  return semantics === undefined || (traits.repeat !== undefined && repeat !== 0);
 }
 
 /** How a block ends. */
@@ -179,7 +187,12 @@ function decodeBlock(
   let from = machine;
   for (;;) {
     // Another block begins here; or the region, or its page, is full.
-    if (drafts.has(at) || draft.instructions.length >= limit || from >= pageEnd || starts.has(at)) {
+    if (
+      drafts.has(at) ||
+      starts.has(at) ||
+      draft.instructions.length >= Math.min(limit, MAX_BLOCK) ||
+      from >= pageEnd
+    ) {
       draft.terminator = { kind: "goto", target: at };
       break;
     }

@@ -6,13 +6,11 @@ import { i32 } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, type FunctionType, ModuleWriter } from "../../wasm/module.ts";
 import { blockSlot } from "../interpreter/block-hash.ts";
-import { BLOCK_HASH } from "../memory-map.ts";
+import { BLOCK_HASH, HASH_CODE } from "../memory-map.ts";
 import { hostAddress } from "../shadow.ts";
 
 /** What a WebAssembly memory can have at most, in 64 KiB pages: the module fits a domain of any size. */
 const MAX_MEMORY_PAGES = 65536;
-/** Offset in a record of the block hash of the compiled code that starts at its block, 0 for none. */
-export const HASH_CODE = 12;
 
 const types = (count: number): "i32"[] => new Array<"i32">(count).fill("i32");
 

@@ -254,7 +254,6 @@ function guestCr4(cpu: Cpu): number {
 }
 
 const CR0_VALID = CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.ET | CR0.NE | CR0.WP | CR0.AM | CR0.NW | CR0.CD | CR0.PG;
-const CR4_VALID = CR4.VME | CR4.PVI | CR4.TSD | CR4.DE | CR4.PSE | CR4.PAE | CR4.MCE | CR4.PGE | CR4.PCE;
 const CR0_PAGING = CR0.PE | CR0.WP | CR0.PG;
 
 /** Put a checked value into CR0, with what follows from it. */
@@ -283,7 +282,7 @@ export function writeCr0(cpu: Cpu, value: number): void {
 
 /** MOV to CR4: #GP for bits of features that this processor lacks. */
 export function writeCr4(cpu: Cpu, value: number): void {
-  if (value & ~CR4_VALID) throw cpu.fault(VECTOR.GP, 0);
+  if (value & ~cpu.cr4Valid) throw cpu.fault(VECTOR.GP, 0);
   applyCr4(cpu, value);
 }
 

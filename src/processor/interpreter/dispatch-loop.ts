@@ -12,7 +12,7 @@ import { BLOCK_HASH, EXECUTE_TABLE, STATE } from "../memory-map.ts";
 import { hostAddress } from "../shadow.ts";
 import type { ArmContext } from "./arm.ts";
 import { blockSlot } from "./block-hash.ts";
-import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, RECORD, RECORD_BYTES, RUN, STATUS } from "./record.ts";
+import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, NEXT, RECORD, RECORD_BYTES, RUN, SKIP, STATUS } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
 
 /** Writes the operation at `context.pc`; falls through to the next operation. `advance` moves on within a fused pair. */
@@ -33,17 +33,21 @@ export class DispatchLoop {
   readonly #readTable;
   readonly #writeTable;
   readonly #block;
+  readonly #regions: FunctionReference;
   readonly #status;
   /** The state page: a constant, so that every field is one access with a fixed offset. */
   readonly #s = i32.const(STATE);
 
+  /** `regions`: (code) → NEXT, see `regions.ts`. */
   constructor(
     module: ModuleWriter,
     shared: SharedFunctions,
     runtime: Runtime,
     run: FunctionReference,
+    regions: FunctionReference,
     deliverFault: FunctionReference,
   ) {
+    this.#regions = regions;
     this.#deliverFault = deliverFault;
     this.#module = module;
     this.#shared = shared;
@@ -108,6 +112,7 @@ export class DispatchLoop {
       this.#find();
       f.loop((enter) => {
         f.if(i32.ltU(this.#load("budget"), i32.load(this.#block.get, BLOCK.count)), () => this.#leave(RUN.budget));
+        this.#enterCompiled(dispatch);
         f.set(this.#pc, i32.add(this.#block.get, BLOCK_BYTES));
         f.block((fault) => {
           f.loop((next) => this.#operations(arms, { dispatch, enter, fault, next }));
@@ -128,6 +133,49 @@ export class DispatchLoop {
     f.unreachable();
     this.#module.define(run, f.finish());
     return f.size;
+  }
+
+  /** Run the compiled code of the block about to be entered, if there is some; else count, and say when it is hot. */
+  #enterCompiled(dispatch: Label): void {
+    const f = this.#f;
+    const code = f.let(i32.load(this.#block.get, BLOCK.code));
+    f.if(
+      i32.gtS(code, 0),
+      () => {
+        const skip = f.let(this.#load("skipRegions"));
+        f.if(
+          skip,
+          () => f.if(i32.eq(skip, SKIP.block), () => this.#store("skipRegions", SKIP.none)),
+          () => {
+            this.#sync();
+            this.#store("eip", this.#start.get);
+            this.#store("linkSlot", 0);
+            f.set(this.#status, call(this.#regions, code));
+            f.set(this.#result, this.#load("flagsResult"));
+            f.set(this.#carry, this.#load("flagsCarry"));
+            f.set(this.#start, this.#load("eip"));
+            f.brIf(i32.eqz(this.#status.get), dispatch);
+            f.if(i32.eq(this.#status.get, NEXT.fault), () => {
+              f.if(i32.eqz(call(this.#deliverFault, this.#start.get)), () => f.return(RUN.fault));
+              this.#store("budget", i32.sub(this.#load("budget"), 1));
+              f.set(this.#start, this.#load("eip"));
+              f.br(dispatch);
+            });
+            f.if(i32.eq(this.#status.get, NEXT.exit), () => f.return(RUN.exit));
+            const skipped = i32.select(i32.eq(this.#status.get, NEXT.budget), SKIP.stay, SKIP.block);
+            this.#store("skipRegions", skipped);
+            f.br(dispatch);
+          },
+        );
+      },
+      () => {
+        f.if(i32.eq(code, -1), () => {
+          this.#store("hotBlock", this.#block.get);
+          this.#leave(RUN.hot);
+        });
+        f.store32(this.#block.get, i32.add(code, 1), BLOCK.code);
+      },
+    );
   }
 
   /** Find the block at `start`, or leave. */

@@ -9,11 +9,13 @@ import { defineRuntime, type Runtime } from "../../isa/vector/runtime.ts";
 import { call, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, ModuleWriter } from "../../wasm/module.ts";
-import { STATE } from "../memory-map.ts";
+import { defineLazyFlags } from "../compiler/lazy-flags.ts";
+import { MAX_REGIONS, STATE } from "../memory-map.ts";
 import { Arm, type ArmContext } from "./arm.ts";
 import { type ArmWriter, DispatchLoop } from "./dispatch-loop.ts";
 import { defineNatives } from "./natives.ts";
 import { RECORD, STATUS, VARIANT } from "./record.ts";
+import { defineRegions, TABLE_EXPORT } from "./regions.ts";
 import { defineShared, type SharedFunctions } from "./shared.ts";
 import { defineX87Arms } from "./x87.ts";
 
@@ -33,6 +35,10 @@ export interface Interpreter {
   readonly fused: Uint16Array;
   /** First handler number of fused pairs, and the number behind the last. */
   readonly fusedRange: readonly [number, number];
+  /** Handler number of the function table's slot 0. */
+  readonly tableBase: number;
+  /** First slot of the function table for compiled regions. */
+  readonly firstRegion: number;
   /** Handlers of the natives, by their keys (see natives.ts). */
   readonly natives: ReadonlyMap<string, number>;
   /** Arms in the loop and behind a call, for reports. */
@@ -237,12 +243,16 @@ export function generateInterpreter(): Interpreter {
         },
     ),
   ];
-  const loopBytes = new DispatchLoop(module, shared, runtime, run, deliverFault).write(run, arms);
+  const regions = defineRegions(module, defineLazyFlags(module));
+  module.exportTable(TABLE_EXPORT, MAX_REGIONS);
+  const loopBytes = new DispatchLoop(module, shared, runtime, run, regions, deliverFault).write(run, arms);
   return {
     bytes: module.finish(),
     handlers,
     fused,
     fusedRange: [fusedStart, coldStart],
+    tableBase: coldStart,
+    firstRegion: module.tableSize,
     natives,
     hot: hot.length + pairs.length,
     cold: cold.length,

@@ -3,15 +3,12 @@ import { i32, type Value } from "../../../wasm/expression.ts";
 import { low64, v128 } from "../../../wasm/simd.ts";
 import type { Builder, Operand } from "../../builder.ts";
 import { type Row, row, type Semantics, type Traits } from "../../row.ts";
-
-/** x87 status bits that MMX instructions clear, TOP, and tags that say "all registers hold something" (SDM 3A 12.2). */
-const TOP = 0x3800;
-const ALL_FULL = 0xff;
+import { MMX_STATE } from "../../vector/constants.ts";
 
 /** From x87 to MMX: TOP is 0 and every register valid. After whatever may fault. */
-export function enterMmx(m: Builder): void {
-  m.setField("fsw", i32.and(m.field("fsw"), ~TOP));
-  m.setField("ftw", ALL_FULL);
+export function enterMmx(m: Builder, tags: number = MMX_STATE.full): void {
+  m.setField("fsw", i32.and(m.field("fsw"), ~MMX_STATE.top));
+  m.setField("ftw", tags);
 }
 
 /** Mandatory prefixes by the names that {@link sse} takes: none, 66, F3, F2. */

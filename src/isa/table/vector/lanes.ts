@@ -1,0 +1,51 @@
+/** What vector rows share: lanes in and out of vectors, arrangements of lanes, and the call of exact functions. */
+import { call, type I32, i32, i64, type Value } from "../../../wasm/expression.ts";
+import type { ValueType } from "../../../wasm/module.ts";
+import { i8x16, i32x4 } from "../../../wasm/simd.ts";
+import type { Builder } from "../../builder.ts";
+import { VECTOR_GATE } from "../../state.ts";
+import type { RuntimeName } from "../../vector/runtime.ts";
+
+/** Exception vectors (SDM 3A 6.15). */
+export const EXCEPTION = { UD: 6, GP: 13, XM: 19 } as const;
+
+/** #XM, or #UD where the system does not know it, if the last exact function met an unmasked exception. */
+export function raiseIfUnmasked(m: Builder): void {
+  m.f.if(m.field("simdFault"), () => {
+    m.f.if(
+      i32.and(m.field("vectorGate"), VECTOR_GATE.exception),
+      () => m.raise(EXCEPTION.UD),
+      () => m.raise(EXCEPTION.XM),
+    );
+  });
+}
+
+/** Result of an exact function on the low `lanes` lanes; raises what is unmasked. */
+export function exact(m: Builder, name: RuntimeName, a: Value, b: Value | undefined, lanes: I32, option?: I32): Value {
+  const operands = b === undefined ? [a] : [a, b];
+  const result = m.let(call(m.runtime(name), m.state, ...operands, lanes, ...(option === undefined ? [] : [option])));
+  raiseIfUnmasked(m);
+  return result;
+}
+
+/** `condition` ? a : b, of i32 or i64. */
+export function scalarOf(type: ValueType, condition: Value, a: Value, b: Value): Value {
+  return type === "i64" ? i64.select(condition, a, b) : i32.select(condition, a, b);
+}
+
+/** The lowest lane of 32 bits. */
+export function low32(a: Value): Value {
+  return i32x4.extract(a, 0);
+}
+
+/** The even and the odd lanes of `bits` bits of the pair, those of `a` first. */
+export function evenOdd(a: Value, b: Value, bits: 16 | 32 | 64): readonly [Value, Value] {
+  const bytes = bits / 8;
+  const pick = (first: number): Value =>
+    i8x16.shuffle(
+      a,
+      b,
+      Array.from({ length: 16 }, (_, i) => (Math.floor(i / bytes) * 2 + first) * bytes + (i % bytes)),
+    );
+  return [pick(0), pick(1)];
+}
