@@ -18,7 +18,7 @@ export function fingerprint(guest: Guest): unknown {
   const registers = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eip", "eflags"].map((r) => guest.get(r));
   const segments = [0, 1, 2, 3, 4, 5].map((s) => PARTS.map((part) => cpu.segment(s, part)));
   const bounds = [0, 1, 2, 3, 4, 5].map((s) => BOUNDS.map((bound) => cpu.bound(s, bound)));
-  return [registers, segments, bounds, cpu.get("cr2"), cpu.cpl, cpu.get("modeKey"), digest];
+  return [registers, segments, bounds, cpu.get("cr2"), cpu.cpl, cpu.get("modeKey"), cpu.get("vectorGate"), digest];
 }
 
 /** A guest with random code whose exceptions go to code that skips ahead, so that it keeps going. */
