@@ -4,7 +4,16 @@
  * the helper finds the state as the instruction found it: checks and faults are spelled out in the helpers only.
  */
 import { EFLAGS, OSZAPC, packFlags, unpackCarry, unpackResult } from "../../isa/flags.ts";
-import { FIELD, type FieldName, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, segmentField, VECTOR_GATE } from "../../isa/state.ts";
+import {
+  FIELD,
+  type FieldName,
+  SEG,
+  SEG_BASE,
+  SEG_FIELD,
+  SEG_STRIDE,
+  segmentField,
+  VECTOR_GATE,
+} from "../../isa/state.ts";
 import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
