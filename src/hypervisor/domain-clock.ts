@@ -30,6 +30,8 @@ export interface DomainClock extends Clock {
   advance(count: number): void;
   /** Guest time of the next call-back, ns; Infinity when there is none. */
   readonly deadline: number;
+  /** Guest time stands at the deadline while the guest runs on: it should be left. */
+  readonly due: boolean;
   /** Instructions the vCPU may execute before the next deadline. */
   budget(): number;
   /** The vCPU is idle: host ms to wait until the next deadline, or 0 when guest time just skips there. Infinity: no deadline. */
@@ -43,14 +45,34 @@ export interface DomainClock extends Clock {
   resume(): void;
 }
 
+/**
+ * A host stops a thread for a millisecond now and then, and code is slow before it is compiled. A guest that polls a
+ * timer against its time-stamp counter would see that as jumps and distrust both (Linux asks for at most 10 to 1 between
+ * two polls, or does without the counter). So guest time goes on by what the instructions since the last look usually
+ * take, LOOK_NS for the look included, or by SLEW times more or less as it lags or leads.
+ */
+const SLEW = 2;
+const LOOK_NS = 300;
+/** With fewer instructions than this between two looks the guest is polling: each then counts for so many ns. */
+const POLLING = 100;
+const POLLED_NS = 10;
+/** Guest time lags and leads by no more than this, ns; while the guest halts it comes right at once. */
+const MAX_LAG = 5e8;
+const MAX_LEAD = 2e7;
+
 /** Follows the host's monotonic clock. */
 export class RealClock implements DomainClock {
   readonly #queue = new TimerQueue();
   readonly #origin: number;
   readonly #wall: number;
-  /** Guest ns at the last look, and the host's then. */
+  /** Guest ns at the last look, and the host's ms then. */
   #guest = 0;
   #host: number;
+  /** Host ns that guest time has not followed yet (negative: by which it leads), and instructions since the last look. */
+  #owed = 0;
+  /** Host ns that the domain ran. */
+  #elapsed = 0;
+  #ran = 0;
   #paused = false;
   /** Instructions since the guest last halted, and how many halts in a row came after next to none. */
   #sinceIdle = 0;
@@ -71,13 +93,42 @@ export class RealClock implements DomainClock {
     return this.#queue.next;
   }
 
+  get due(): boolean {
+    return this.#guest >= this.#queue.next;
+  }
+
   now(): number {
-    if (!this.#paused) {
-      const host = performance.now();
-      this.#guest += Math.min(MAX_STEP, Math.round((host - this.#host) * 1e6));
-      this.#host = host;
-    }
+    if (this.#paused) return this.#guest;
+    this.#look();
+    const usual = LOOK_NS + (this.#ran < POLLING ? this.#ran * POLLED_NS : this.#ran / this.#rate);
+    this.#ran = 0;
+    const step = Math.min(Math.max(this.#owed, usual / SLEW), usual * SLEW);
+    this.#follow(Math.min(Math.max(step, this.#owed - MAX_LAG), Math.max(0, this.#owed + MAX_LEAD)));
     return this.#guest;
+  }
+
+  /** Look at the host's clock. */
+  #look(): void {
+    const host = performance.now();
+    const elapsed = Math.min(MAX_STEP, (host - this.#host) * 1e6);
+    this.#host = host;
+    this.#owed += elapsed;
+    this.#elapsed += elapsed;
+  }
+
+  /** Guest time is where the host's is, at once, unless it leads. */
+  #catchUp(): void {
+    if (this.#paused) return;
+    this.#look();
+    this.#follow(Math.max(0, this.#owed));
+  }
+
+  /** Guest time goes on by `ns` of what it owes, but not past a call-back that is due: ticks come at their own time. */
+  #follow(ns: number): void {
+    const left = Math.max(0, Math.ceil(this.#queue.next - this.#guest));
+    const whole = Math.min(Math.floor(ns), left);
+    this.#guest += whole;
+    this.#owed -= whole;
   }
 
   timer(callback: (deadline: number) => void): Timer {
@@ -109,11 +160,12 @@ export class RealClock implements DomainClock {
   advance(count: number): void {
     this.#lastInstructions += count;
     this.#sinceIdle += count;
-    const elapsed = this.#guest - this.#lastTime;
+    this.#ran += count;
+    const elapsed = this.#elapsed - this.#lastTime;
     if (elapsed < 2e6) return;
     if (this.#lastInstructions > 1000) this.#rate = this.#rate * 0.7 + (this.#lastInstructions / elapsed) * 0.3;
     this.#lastInstructions = 0;
-    this.#lastTime = this.#guest;
+    this.#lastTime = this.#elapsed;
   }
 
   onWake(callback: () => void): void {
@@ -126,13 +178,15 @@ export class RealClock implements DomainClock {
   }
 
   idle(): number {
+    // Nobody sees time jump while the guest sleeps.
+    this.#catchUp();
     // Instructions executed before a pause say nothing about speed.
     this.#lastInstructions = 0;
-    this.#lastTime = this.#guest;
+    this.#lastTime = this.#elapsed;
     const light = this.#sinceIdle < LIGHT_INSTRUCTIONS;
     this.#lightWakes = light ? Math.min(this.#lightWakes + 1, 4 * LIGHT_WAKES) : this.#lightWakes >> 1;
     this.#sinceIdle = 0;
-    const left = (this.#queue.next - this.now()) / 1e6;
+    const left = (this.#queue.next - this.#guest) / 1e6;
     // A very short wait is a device that paces what it still owes: sleeping would make it owe more.
     if (left < PACING_MS) return 0;
     // Hosts cut timers to whole ms: waking early only to sleep again costs as much as a tick of the guest.
@@ -141,7 +195,7 @@ export class RealClock implements DomainClock {
   }
 
   pause(): void {
-    this.now();
+    this.#catchUp();
     this.#paused = true;
   }
 
@@ -168,6 +222,11 @@ export class InstructionClock implements DomainClock {
 
   get deadline(): number {
     return this.#queue.next;
+  }
+
+  /** The budget ends there. */
+  get due(): boolean {
+    return false;
   }
 
   now(): number {

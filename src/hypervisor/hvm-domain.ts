@@ -13,7 +13,7 @@ import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
 import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
 import type { GuestMemory, InterruptController, InterruptLine } from "./device.ts";
-import { type DomainClock, InstructionClock, NS_PER_INSTRUCTION, RealClock } from "./domain-clock.ts";
+import { type DomainClock, InstructionClock, RealClock } from "./domain-clock.ts";
 import { DomainMemory } from "./domain-memory.ts";
 import { EXIT_HANDLERS } from "./exit-handlers.ts";
 import type { FirmwareCpu } from "./firmware-cpu.ts";
@@ -115,7 +115,11 @@ export class HvmDomain {
       const gpa = frame * PAGE;
       if (gpa < HOLE.start || gpa >= HOLE.end) this.cpu.setP2m(frame, MACHINE + gpa, P2M_TYPE.ram);
     }
-    this.cpu.ticks = (pc) => Math.round(this.#timeAt(pc));
+    this.cpu.ticks = (pc) => {
+      // The counter runs at 1 GHz.
+      if (pc !== 0) this.#inline.catchUp(this.processor.instructionsAt(pc));
+      return Math.round(this.clock.now());
+    };
     this.#inline = new InlineAccesses(this);
     this.cpu.inlinePorts = this.#inline;
     this.#registers = new FirmwareRegisters(this.cpu, (level) => this.setA20(level));
@@ -319,7 +323,7 @@ export class HvmDomain {
       this.cpu.i32[WORD.preemptionTimer] = budget;
       inline.begin(ENTRIES - i);
       const reason = this.processor.run();
-      inline.end(this.processor.instructions - before);
+      inline.catchUp(this.processor.instructions - before);
       this.#counts[reason & REASON_MASK]!++;
       this.#counts[EXIT.ioInstruction]! += inline.served;
       if (!inline.ended) {
@@ -334,13 +338,6 @@ export class HvmDomain {
       if (this.clock.budget() <= 1 || reason === EXIT.preemptionTimer) return;
       this.#offerInterrupt();
     }
-  }
-
-  /** Guest time at the operation `pc` of the current stay in the guest (0: between stays); the TSC runs at 1 GHz. */
-  #timeAt(pc: number): number {
-    const now = this.clock.now();
-    if (this.clock instanceof RealClock || pc === 0) return now;
-    return now + (this.processor.instructionsAt(pc) - this.#inline.accounted) * NS_PER_INSTRUCTION;
   }
 
   /** Give the vCPU a pending interrupt, or ask to be told when it can take one. */

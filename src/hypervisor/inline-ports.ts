@@ -50,47 +50,44 @@ export class InlineAccesses implements InlinePorts {
     this.ended = false;
   }
 
-  /** The guest was left, having executed `instructions`: time goes on by those the clock has not seen. */
-  end(instructions: number): void {
-    this.#host.clock.advance(instructions - this.#accounted);
-    this.#accounted = 0;
-  }
-
-  /** Instructions of this stay by which the clock is ahead of the stay's beginning. */
-  get accounted(): number {
-    return this.#accounted;
-  }
-
   accepts(port: number): boolean {
     return port !== FIRMWARE_PORT;
   }
 
   read(pc: number, port: number, bytes: AccessSize): number {
-    this.#catchUp(pc);
+    this.catchUp(this.#host.processor.instructionsAt(pc) + 1);
     return this.#host.bus.in(port, bytes);
   }
 
   write(pc: number, port: number, bytes: AccessSize, value: number): void {
-    this.#catchUp(pc);
+    this.catchUp(this.#host.processor.instructionsAt(pc) + 1);
     this.#host.bus.out(port, bytes, (value & VALUE_MASK[bytes]) >>> 0);
   }
 
-  /** Devices see the time behind the instruction that reaches them. */
-  #catchUp(pc: number): void {
-    const { processor, clock } = this.#host;
-    const done = processor.instructionsAt(pc) + 1;
-    clock.advance(done - this.#accounted);
+  /**
+   * Bring the clock to where `done` instructions of this stay are executed. Devices see the time behind the instruction
+   * that reaches them, the time-stamp counter that before it.
+   */
+  catchUp(done: number): void {
+    this.#host.clock.advance(done - this.#accounted);
     this.#accounted = done;
   }
 
   attention(): boolean {
     const host = this.#host;
-    if (host.wanted || host.clock.deadline < this.#deadline || --this.#left <= 0 || this.#interrupt()) {
+    const { clock } = host;
+    if (host.wanted || clock.due || clock.deadline < this.#deadline || --this.#left <= 0 || this.#interrupt()) {
       this.ended = true;
       return true;
     }
     this.served++;
     return false;
+  }
+
+  due(): boolean {
+    if (!this.#host.clock.due) return false;
+    this.ended = true;
+    return true;
   }
 
   /** True when an interrupt can be delivered now; one that cannot asks for a window. */

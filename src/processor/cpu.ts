@@ -48,6 +48,8 @@ export interface InlinePorts {
   read(pc: number, port: number, bytes: 1 | 2 | 4): number;
   /** `value` may have bits above its size. */
   write(pc: number, port: number, bytes: 1 | 2 | 4, value: number): void;
+  /** After a look at the time: true when the hypervisor wants to call somebody back before the next instruction. */
+  due(): boolean;
   /** After an access: true when the hypervisor wants to look at something before the next instruction. */
   attention(pc: number): boolean;
 }

@@ -55,6 +55,8 @@ export class Translator {
   #instruction = new Instruction();
   /** Bytes of an instruction gathered from two pages. */
   readonly #gathered = new Uint8Array(MAX_LENGTH + 1);
+  /** False: what is decoded from now on leaves to helpers what natives could do; for comparing the two. */
+  natives = true;
   /** Block of which the scratch block is a cut copy, or 0. */
   #cutFrom = 0;
   /** Compiled code, which new blocks may have and writes may hit. */
@@ -421,7 +423,7 @@ export class Translator {
 
   /** Put a fast path in front of the helper, if there is one. */
   #native(record: number, key: string): void {
-    const handler = this.#interpreter.natives.get(key);
+    const handler = this.natives ? this.#interpreter.natives.get(key) : undefined;
     if (handler !== undefined) this.#cpu.view.setUint16(record + RECORD.handler, handler, true);
   }
 

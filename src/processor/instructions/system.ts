@@ -464,7 +464,9 @@ const rdtsc: Helper = (cpu, pc) => {
   const low = (ticks % WORD) + (cpu.tscOffsetLow >>> 0);
   cpu.setGpr(0, low | 0);
   cpu.setGpr(2, (Math.floor(ticks / WORD) + cpu.tscOffsetHigh + (low >= WORD ? 1 : 0)) | 0);
-  return STATUS.next;
+  if (!cpu.inlinePorts?.due()) return STATUS.next;
+  cpu.set("exitReason", EXIT.preemptionTimer);
+  return leaveNext(cpu, pc);
 };
 
 const rdpmc: Helper = (cpu, pc) => {

@@ -1,11 +1,11 @@
 /** Natives: segment registers, the stack in bulk, interrupt flag, control registers and a few more. */
 import { EFLAGS, withZero } from "../../isa/flags.ts";
-import { GPR, SEG, SEG_STRIDE, segmentField, VECTOR_GATE } from "../../isa/state.ts";
+import { GPR, SEG, SEG_STRIDE, segmentField } from "../../isa/state.ts";
 import { call, i32, type Value } from "../../wasm/expression.ts";
 import { MODE } from "../cpu.ts";
 import { PROC } from "../exits.ts";
 import { STATE } from "../memory-map.ts";
-import { BLOCKING, CR0, CR4, VECTOR } from "../registers.ts";
+import { BLOCKING, CR0, VECTOR } from "../registers.ts";
 import type { Native } from "./native.ts";
 import { SHAPE, STATUS } from "./record.ts";
 
@@ -268,18 +268,14 @@ function moveToControl(m: Native): void {
   m.bailIf(number);
   m.bailIf(m.field("cr0Mask"));
   m.bailIf(i32.and(i32.xor(value, m.field("cr0")), ~(CR0.TS | CR0.MP | CR0.EM)));
-  m.setField("cr0", value);
+  m.setFpuControl(value);
   f.result(STATUS.next);
 }
 
 function clts(m: Native): void {
   m.bailIf(m.field("cpl"));
   m.bailIf(i32.and(m.field("cr0Mask"), CR0.TS));
-  m.bailIf(i32.and(m.field("cr0"), CR0.EM));
-  m.setField("cr0", i32.and(m.field("cr0"), ~CR0.TS));
-  // As Cpu.updateVectorGate has it, with EM and TS clear.
-  const sse = i32.select(i32.and(m.field("cr4"), CR4.OSFXSR), 0, VECTOR_GATE.sse);
-  m.setField("vectorGate", i32.or(i32.and(m.field("vectorGate"), VECTOR_GATE.exception), sse));
+  m.setFpuControl(m.f.let(i32.and(m.field("cr0"), ~CR0.TS)));
   m.f.result(STATUS.next);
 }
 

@@ -4,13 +4,22 @@
  * the helper finds the state as the instruction found it: checks and faults are spelled out in the helpers only.
  */
 import { EFLAGS, OSZAPC, packFlags, unpackCarry, unpackResult } from "../../isa/flags.ts";
-import { FIELD, type FieldName, SEG, SEG_BASE, SEG_FIELD, SEG_STRIDE, segmentField } from "../../isa/state.ts";
+import {
+  FIELD,
+  type FieldName,
+  SEG,
+  SEG_BASE,
+  SEG_FIELD,
+  SEG_STRIDE,
+  segmentField,
+  VECTOR_GATE,
+} from "../../isa/state.ts";
 import { call, type I32, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { MODE } from "../cpu.ts";
 import { STATE, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
-import { AR, TYPE } from "../registers.ts";
+import { AR, CR0, CR4, TYPE } from "../registers.ts";
 import { hostAddress, notPlain } from "../shadow.ts";
 import { RECORD, STATUS } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
@@ -191,6 +200,17 @@ export class Native {
     this.setField("cpl", cpl);
   }
 
+  /** Put a value into CR0 that differs from the old one in bits about the FPU only: `Cpu.updateVectorGate` follows. */
+  setFpuControl(cr0: Value): void {
+    const { f } = this;
+    this.setField("cr0", cr0);
+    const off = f.let(i32.ne(i32.and(cr0, CR0.EM | CR0.TS), 0));
+    const sse = i32.or(off, i32.eqz(i32.and(this.field("cr4"), CR4.OSFXSR)));
+    const exception = i32.and(this.field("vectorGate"), VECTOR_GATE.exception);
+    const gates = i32.or(i32.mul(sse, VECTOR_GATE.sse), i32.mul(off, VECTOR_GATE.mmx));
+    this.setField("vectorGate", i32.or(exception, gates));
+  }
+
   // ---- flags and time -------------------------------------------------------------------------------------------
 
   /** The architectural EFLAGS image. */
@@ -318,7 +338,8 @@ function updateMode(m: Native): void {
     odd = i32.or(odd, i32.xor(m.segment(segment, "writeHigh"), -1));
   }
   const flat = i32.and(i32.and(i32.eqz(odd), big), i32.shrU(m.segment(SEG.SS, "ar"), 14));
-  m.setField("modeKey", i32.or(i32.or(big, MODE.protected), i32.mul(flat, MODE.flat)));
+  const user = i32.select(i32.eq(m.field("cpl"), 3), MODE.user, 0);
+  m.setField("modeKey", i32.or(i32.or(i32.or(big, MODE.protected), user), i32.mul(flat, MODE.flat)));
 }
 
 const REAL_DATA = AR.P | AR.S | TYPE.WRITABLE | TYPE.ACCESSED;
