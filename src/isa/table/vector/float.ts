@@ -4,39 +4,22 @@ import { f32x4, f64x2, i32x4, i64x2, v128 } from "../../../wasm/simd.ts";
 import type { Builder } from "../../builder.ts";
 import { explicitFlags, OSZAPC } from "../../flags.ts";
 import type { Row, Semantics } from "../../row.ts";
-import { DOUBLE, DOUBLES, type PackedLanes, type ScalarLane, SINGLE, SINGLES } from "../../vector/checks.ts";
+import {
+  DOUBLE,
+  DOUBLES,
+  type FloatOperations,
+  type PackedLanes,
+  resultIsPlain,
+  type ScalarLane,
+  SINGLE,
+  SINGLES,
+} from "../../vector/checks.ts";
 import { PREDICATE, RELATION } from "../../vector/compare.ts";
 import type { RuntimeName } from "../../vector/runtime.ts";
-import { evenOdd, exact, low32, raiseIfUnmasked, scalarOf } from "./lanes.ts";
+import { evenOdd, exact, exactScalar, low32, raiseIfUnmasked, scalarOf } from "./lanes.ts";
 import { type Prefix, sse, zeroExtended } from "./rows.ts";
 
 type Binary = (a: Value, b: Value) => Value;
-
-/** WebAssembly's operations of one format, scalar and packed. */
-interface FloatOperations {
-  readonly add: Binary;
-  readonly sub: Binary;
-  readonly mul: Binary;
-  readonly div: Binary;
-}
-
-/** Of each lane of the result, whether nothing but PE can have been raised. */
-function resultIsPlain<T extends ScalarLane | PackedLanes>(
-  lanes: T,
-  or: Binary,
-  and: Binary,
-  name: keyof FloatOperations,
-  a: Value,
-  b: Value,
-  r: Value,
-): Value {
-  const normal = lanes.isNormal(r);
-  const zero = lanes.isZero(r);
-  // A sum of numbers is zero only when it is exact; a product or quotient when a factor or the dividend is.
-  if (name === "add" || name === "sub") return or(normal, zero);
-  const exactZero = name === "mul" ? or(lanes.isZero(a), lanes.isZero(b)) : lanes.isZero(a);
-  return or(normal, and(zero, exactZero));
-}
 
 const scalarArithmetic =
   (lanes: ScalarLane, ops: FloatOperations, name: keyof FloatOperations, runtime: RuntimeName): Semantics =>
@@ -44,17 +27,10 @@ const scalarArithmetic =
     const b = m.let(src!.read());
     const a = m.let(dst!.read());
     const r = m.let(lanes.bits(ops[name](lanes.float(a), lanes.float(b))));
-    const plain = i32.and(
-      i32.and(resultIsPlain(lanes, i32.or, i32.and, name, a, b, r), m.simdDefault()),
-      i32.and(lanes.notDenormal(a), lanes.notDenormal(b)),
-    );
     m.f.if(
-      plain,
+      i32.and(lanes.inMiddle(a, b, r), m.simdDefault()),
       () => dst!.write(r),
-      () => {
-        const register = dst!.vector!;
-        register.set(exact(m, runtime, register.get(), zeroExtended(b), 1));
-      },
+      () => dst!.write(exactScalar(m, runtime, a, b)),
     );
   };
 
@@ -65,7 +41,7 @@ const packedArithmetic =
     const a = m.let(dst!.read());
     const r = m.let(ops[name](a, b));
     const numbers = v128.and(lanes.isNumber(a), lanes.isNumber(b));
-    const plain = v128.and(numbers, resultIsPlain(lanes, v128.or, v128.and, name, a, b, r));
+    const plain = v128.and(numbers, resultIsPlain(lanes, name, a, b, r));
     m.f.if(
       i32.and(lanes.all(plain), m.simdDefault()),
       () => dst!.write(r),
@@ -130,14 +106,15 @@ function arithmetic(
   opcode: string,
   operation: keyof FloatOperations,
   runtime: readonly [RuntimeName, RuntimeName],
+  scalar: readonly [RuntimeName, RuntimeName],
 ): Row[] {
   return fourForms(
     name,
     opcode,
     packedArithmetic(SINGLES, f32x4, operation, runtime[0]),
     packedArithmetic(DOUBLES, f64x2, operation, runtime[1]),
-    scalarArithmetic(SINGLE, f32, operation, runtime[0]),
-    scalarArithmetic(DOUBLE, f64, operation, runtime[1]),
+    scalarArithmetic(SINGLE, f32, operation, scalar[0]),
+    scalarArithmetic(DOUBLE, f64, operation, scalar[1]),
   );
 }
 
@@ -156,15 +133,11 @@ const scalarSqrt =
   (lanes: ScalarLane, operation: (a: Value) => Value, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
     const b = m.let(src!.read());
-    const r = m.let(lanes.bits(operation(lanes.float(b))));
-    const plain = i32.or(i32.and(lanes.isNormal(r), lanes.notDenormal(b)), lanes.isZero(b));
+    const positive = b.type === "i64" ? i64.geS(b, 0n) : i32.geS(b, 0);
     m.f.if(
-      i32.and(plain, m.simdDefault()),
-      () => dst!.write(r),
-      () => {
-        const result = exact(m, runtime, zeroExtended(b), undefined, 1);
-        dst!.write(b.type === "i64" ? i64x2.extract(result, 0) : low32(result));
-      },
+      i32.and(i32.and(positive, lanes.inMiddle(b)), m.simdDefault()),
+      () => dst!.write(lanes.bits(operation(lanes.float(b)))),
+      () => dst!.write(exactScalar(m, runtime, b)),
     );
   };
 
@@ -376,10 +349,10 @@ function logic(name: string, opcode: string, operation: Binary): Row[] {
 }
 
 export const VECTOR_FLOAT: readonly Row[] = [
-  ...arithmetic("ADD", "58", "add", ["addF32", "addF64"]),
-  ...arithmetic("MUL", "59", "mul", ["mulF32", "mulF64"]),
-  ...arithmetic("SUB", "5C", "sub", ["subF32", "subF64"]),
-  ...arithmetic("DIV", "5E", "div", ["divF32", "divF64"]),
+  ...arithmetic("ADD", "58", "add", ["addF32", "addF64"], ["addSingle", "addDouble"]),
+  ...arithmetic("MUL", "59", "mul", ["mulF32", "mulF64"], ["mulSingle", "mulDouble"]),
+  ...arithmetic("SUB", "5C", "sub", ["subF32", "subF64"], ["subSingle", "subDouble"]),
+  ...arithmetic("DIV", "5E", "div", ["divF32", "divF64"], ["divSingle", "divDouble"]),
   ...minMax("MIN", "5D", true, ["minF32", "minF64"]),
   ...minMax("MAX", "5F", false, ["maxF32", "maxF64"]),
   ...fourForms(
@@ -387,8 +360,8 @@ export const VECTOR_FLOAT: readonly Row[] = [
     "51",
     packedSqrt(SINGLES, f32x4.sqrt, "sqrtF32"),
     packedSqrt(DOUBLES, f64x2.sqrt, "sqrtF64"),
-    scalarSqrt(SINGLE, f32.sqrt, "sqrtF32"),
-    scalarSqrt(DOUBLE, f64.sqrt, "sqrtF64"),
+    scalarSqrt(SINGLE, f32.sqrt, "sqrtSingle"),
+    scalarSqrt(DOUBLE, f64.sqrt, "sqrtDouble"),
   ),
   ...approximate("RSQRT", "52", reciprocalRoot),
   ...approximate("RCP", "53", reciprocal),

@@ -28,6 +28,13 @@ export function exact(m: Builder, name: RuntimeName, a: Value, b: Value | undefi
   return result;
 }
 
+/** Result of an exact function on the bits of one lane; raises what is unmasked. */
+export function exactScalar(m: Builder, name: RuntimeName, ...operands: Value[]): Value {
+  const result = m.let(call(m.runtime(name), m.state, ...operands));
+  raiseIfUnmasked(m);
+  return result;
+}
+
 /** `condition` ? a : b, of i32 or i64. */
 export function scalarOf(type: ValueType, condition: Value, a: Value, b: Value): Value {
   return type === "i64" ? i64.select(condition, a, b) : i32.select(condition, a, b);
