@@ -1,12 +1,9 @@
 /** Micro-benchmarks of the interpreter: each row a loop of one mechanism, in millions of guest instructions a second. */
 import { assemble } from "../src/firmware/assembler.ts";
-import { P2M_TYPE } from "../src/processor/cpu.ts";
-import { EXIT, PROC, PROC2 } from "../src/processor/exits.ts";
+import { EXIT } from "../src/processor/exits.ts";
 import { MACHINE } from "../src/processor/memory-map.ts";
-import { Processor } from "../src/processor/processor.ts";
-import { CR0 } from "../src/processor/registers.ts";
+import { createMachine } from "./machine.ts";
 
-const RAM = 16 << 20;
 const CODE = 0x1000;
 const DATA = 0x100000;
 const STACK = 0x80000;
@@ -55,27 +52,9 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-function machine(): Processor {
-  const processor = new Processor({
-    machineBytes: RAM,
-    bus: { mmioRead: () => 0xff, mmioWrite() {} },
-    signature: 0,
-    has: () => true,
-  });
-  const { cpu } = processor;
-  for (let frame = 0; frame < RAM >> 12; frame++) cpu.setP2m(frame, MACHINE + frame * 4096, P2M_TYPE.ram);
-  cpu.set("procControls", PROC.hlt | PROC.unconditionalIo | PROC.secondary);
-  cpu.set("procControls2", PROC2.unrestrictedGuest);
-  cpu.set("cr0", CR0.PE | CR0.ET | CR0.NE);
-  for (let segment = 0; segment < 6; segment++)
-    cpu.setSegment(segment, segment === 1 ? 8 : 16, 0, 0xffffffff, segment === 1 ? 0xc09b : 0xc093);
-  cpu.updateMode();
-  return processor;
-}
-
 /** Run a row; millions of instructions a second of this process's CPU time. */
 function measure(row: Row): number {
-  const processor = machine();
+  const processor = createMachine();
   const { cpu } = processor;
   const source = `${row.setup ?? ""}\nmov ecx, ${row.count}\nagain:\n${row.body}\ndec ecx\njnz near again\nhlt`;
   const { code } = assemble(source, { origin: CODE, bits: 32 });

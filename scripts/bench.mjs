@@ -10,15 +10,23 @@ import { ROOT, runScript, SetupError, setup } from "./setup.mjs";
 
 const BASELINE = join(ROOT, "bench", "baseline.json");
 
-/** Micro-benchmarks of the interpreter. */
+/** Micro-benchmarks of the interpreter and the paging unit. */
 async function micro(save) {
-  const { runInterpreterBench } = await import(pathToFileURL(join(ROOT, "dist", "bench", "interpreter.js")).href);
+  const load = (name) => import(pathToFileURL(join(ROOT, "dist", "bench", `${name}.js`)).href);
+  const { runInterpreterBench } = await load("interpreter");
+  const { runPagingBench } = await load("paging");
   const baseline = existsSync(BASELINE) ? JSON.parse(readFileSync(BASELINE, "utf8")) : {};
+  const show = (digits) => (name, millions) => {
+    const ratio = baseline[name] ? `  ${(millions / baseline[name]).toFixed(2)} x baseline` : "";
+    process.stdout.write(`  ${name.padEnd(10)} ${millions.toFixed(digits).padStart(6)}${ratio}\n`);
+  };
   process.stdout.write("interpreter, million guest instructions a second of CPU time\n");
-  const results = runInterpreterBench((name, mips) => {
-    const ratio = baseline[name] ? `  ${(mips / baseline[name]).toFixed(2)} x baseline` : "";
-    process.stdout.write(`  ${name.padEnd(10)} ${mips.toFixed(0).padStart(5)}${ratio}\n`);
-  });
+  const results = runInterpreterBench(show(0));
+  process.stdout.write("paging, million events a second of CPU time\n");
+  Object.assign(results, runPagingBench(show(2)));
+  const { runSystemBench } = await load("system");
+  process.stdout.write("system, nanoseconds for each turn\n");
+  Object.assign(results, await runSystemBench(show(0)));
   if (save) writeFileSync(BASELINE, `${JSON.stringify(results, undefined, 2)}\n`);
 }
 

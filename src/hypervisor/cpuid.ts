@@ -95,6 +95,7 @@ function text(value: string, at: number): number {
   return word;
 }
 
+const MAX_ANSWERS = 256;
 const ZERO: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 const EXTENDED = 0x8000_0000;
 const LAST_BRAND = 0x8000_0004;
@@ -105,8 +106,23 @@ function describeCaches({ descriptors }: CpuModel): CpuidResult {
   return { eax: eax | 0, ebx: ebx | 0, ecx: ecx | 0, edx: edx | 0 };
 }
 
+/** Answers given before: guests ask the same again and again. */
+const answers = new Map<string, CpuidResult>();
+
 /** Registers that CPUID returns for `leaf`; leaves beyond the last answer as the highest basic one does (SDM 2A). */
 export function cpuid(name: CpuModelName, leaf: number): CpuidResult {
+  const key = `${name} ${leaf}`;
+  let answer = answers.get(key);
+  if (!answer) {
+    // A guest may ask for any of four billion leaves.
+    if (answers.size > MAX_ANSWERS) answers.clear();
+    answer = describe(name, leaf);
+    answers.set(key, answer);
+  }
+  return answer;
+}
+
+function describe(name: CpuModelName, leaf: number): CpuidResult {
   const chosen: CpuModel = CPU_MODELS[name];
   const { brand, features, descriptors, signature } = chosen;
   const highest = descriptors ? 2 : 1;

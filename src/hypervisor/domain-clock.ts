@@ -28,6 +28,8 @@ export interface DomainClock extends Clock {
   fire(): void;
   /** `count` more guest instructions were executed. */
   advance(count: number): void;
+  /** Guest time of the next call-back, ns; Infinity when there is none. */
+  readonly deadline: number;
   /** Instructions the vCPU may execute before the next deadline. */
   budget(): number;
   /** The vCPU is idle: host ms to wait until the next deadline, or 0 when guest time just skips there. Infinity: no deadline. */
@@ -63,6 +65,10 @@ export class RealClock implements DomainClock {
     this.#origin = Date.now();
     this.#wall = wallTime ?? this.#origin;
     this.#host = performance.now();
+  }
+
+  get deadline(): number {
+    return this.#queue.next;
   }
 
   now(): number {
@@ -158,6 +164,10 @@ export class InstructionClock implements DomainClock {
 
   get blocker(): Promise<unknown> | undefined {
     return this.#blocker;
+  }
+
+  get deadline(): number {
+    return this.#queue.next;
   }
 
   now(): number {

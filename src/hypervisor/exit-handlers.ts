@@ -5,7 +5,7 @@
 
 import { EFLAGS } from "../isa/flags.ts";
 import { SEG } from "../isa/state.ts";
-import { GuestFault } from "../processor/cpu.ts";
+import { GuestFault, WORD } from "../processor/cpu.ts";
 import { EXIT, INTERRUPTION, PROC } from "../processor/exits.ts";
 import { DR6, VECTOR } from "../processor/registers.ts";
 import { cpuid } from "./cpuid.ts";
@@ -29,7 +29,7 @@ export function injectException(domain: HvmDomain, vector: number, error?: numbe
       (EXCEPTION << INTERRUPTION.typeShift) |
       (error === undefined ? 0 : INTERRUPTION.error),
   );
-  cpu.set("entryErrorCode", error ?? 0);
+  cpu.i32[WORD.entryErrorCode] = error ?? 0;
 }
 
 /** #GP(0), with an error code where the mode pushes one. */
@@ -42,9 +42,9 @@ function advance(domain: HvmDomain): void {
   const { cpu } = domain;
   cpu.endShadow();
   // The single-step trap of an instruction that the hypervisor carried out (SDM 3C 27.7.3).
-  if (cpu.get("eflags") & EFLAGS.TF) cpu.set("pendingDebug", cpu.get("pendingDebug") | DR6.BS);
-  cpu.set("eip", (cpu.get("eip") + cpu.get("exitInstructionLength")) | 0);
-  cpu.set("eflags", cpu.get("eflags") & ~EFLAGS.RF);
+  if (cpu.i32[WORD.eflags]! & EFLAGS.TF) cpu.i32[WORD.pendingDebug] = cpu.i32[WORD.pendingDebug]! | DR6.BS;
+  cpu.i32[WORD.eip] = (cpu.i32[WORD.eip]! + cpu.i32[WORD.exitInstructionLength]!) | 0;
+  cpu.i32[WORD.eflags] = cpu.i32[WORD.eflags]! & ~EFLAGS.RF;
 }
 
 function handleCpuid(domain: HvmDomain): undefined {
@@ -85,7 +85,7 @@ function handleWrmsr(domain: HvmDomain): undefined {
 /** I/O instruction: a request to the device model, or a firmware trap. */
 function handleIo(domain: HvmDomain): string | undefined {
   const { cpu, bus } = domain;
-  const qualification = cpu.get("exitQualification");
+  const qualification = cpu.i32[WORD.exitQualification]!;
   const size = ((qualification & 7) + 1) as AccessSize;
   const input = (qualification & 8) !== 0;
   const port = (qualification >>> 16) & 0xffff;
@@ -110,12 +110,12 @@ const buffer = new Uint8Array(MAX_ELEMENTS * 4);
 
 function handleStringIo(domain: HvmDomain, size: AccessSize, input: boolean, rep: boolean, port: number): undefined {
   const { cpu, bus } = domain;
-  const info = cpu.get("exitInstructionInfo");
+  const info = cpu.i32[WORD.exitInstructionInfo]!;
   const short = ((info >> 7) & 7) === 0;
   const segment = input ? SEG.ES : (info >> 15) & 7;
   const register = input ? 7 : 6;
   const mask = short ? 0xffff : -1;
-  const step = cpu.get("eflags") & EFLAGS.DF ? -size : size;
+  const step = cpu.i32[WORD.eflags]! & EFLAGS.DF ? -size : size;
   const left = rep ? (short ? cpu.gpr16(1) : cpu.gpr(1) >>> 0) : 1;
   const setRegister = (number: number, value: number): void =>
     short ? cpu.setGpr16(number, value) : cpu.setGpr(number, value);
@@ -123,7 +123,7 @@ function handleStringIo(domain: HvmDomain, size: AccessSize, input: boolean, rep
   let count = Math.min(left, MAX_ELEMENTS);
   const offset = cpu.gpr(register) & mask;
   // Only as far as the page goes: the first element of each page may fault, and then belongs to a restarted instruction.
-  const linear = cpu.get("guestLinearAddress");
+  const linear = cpu.i32[WORD.guestLinearAddress]!;
   const inPage = linear & 4095;
   count = Math.min(count, Math.max(1, step > 0 ? Math.floor((4096 - inPage) / size) : Math.floor(inPage / size) + 1));
   let done = 0;
@@ -164,7 +164,7 @@ function handleStringIo(domain: HvmDomain, size: AccessSize, input: boolean, rep
   setRegister(register, cpu.gpr(register) + done * step);
   if (rep) setRegister(1, left - done);
   domain.clock.advance(done);
-  if (done === left && !(cpu.get("entryInterruptionInfo") & INTERRUPTION.valid)) advance(domain);
+  if (done === left && !(cpu.i32[WORD.entryInterruptionInfo]! & INTERRUPTION.valid)) advance(domain);
 }
 
 function element(bytes: Uint8Array, at: number, size: number): number {
@@ -180,7 +180,7 @@ function setElement(bytes: Uint8Array, at: number, size: number, value: number):
 
 /** The window is open: the next entry injects. */
 function handleInterruptWindow({ cpu }: HvmDomain): undefined {
-  cpu.set("procControls", cpu.get("procControls") & ~PROC.interruptWindow);
+  cpu.i32[WORD.procControls] = cpu.i32[WORD.procControls]! & ~PROC.interruptWindow;
 }
 
 function handleTripleFault(domain: HvmDomain): undefined {

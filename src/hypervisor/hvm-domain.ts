@@ -5,7 +5,8 @@
 import { VmxonError } from "../common/errors.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { GPR, SEG } from "../isa/state.ts";
-import { type Cpu, P2M_TYPE } from "../processor/cpu.ts";
+import { type CompilerOptions, DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
+import { type Cpu, P2M_TYPE, WORD } from "../processor/cpu.ts";
 import { EXIT, EXIT_NAMES, INTERRUPTION, PROC, PROC2 } from "../processor/exits.ts";
 import { MACHINE, MAX_RAM } from "../processor/memory-map.ts";
 import { Processor } from "../processor/processor.ts";
@@ -19,6 +20,7 @@ import type { FirmwareCpu } from "./firmware-cpu.ts";
 import { FirmwareRegisters } from "./firmware-registers.ts";
 import type { Rom, ServiceContext } from "./firmware-service.ts";
 import type { InitialState } from "./initial-state.ts";
+import { InlineAccesses } from "./inline-ports.ts";
 import { DomainIoBus } from "./io-bus.ts";
 import type { StopReason } from "./stop-reason.ts";
 
@@ -28,6 +30,11 @@ const HOLE = { start: 0xa0000, end: 0x100000 } as const;
 const ROM_BYTES = HOLE.end - 0xc0000;
 /** Host ms that the guest runs before the event loop gets its turn. */
 const SLICE_MS = 8;
+/** Entries into the guest, and port accesses served inside it, between two looks at the host's clock, which is dear. */
+const ENTRIES = 64;
+/** Basic exit reasons are below this; the upper bits of a reason say how it came about. */
+const EXIT_REASONS = 64;
+const REASON_MASK = EXIT_REASONS - 1;
 const DEFAULT_WALL_TIME = Date.UTC(2026, 0, 1);
 
 export interface HvmDomainOptions {
@@ -36,6 +43,8 @@ export interface HvmDomainOptions {
   readonly clock: "real" | "instructions";
   /** Wall-clock time at creation, ms since the epoch. Default: the host's, or 2026-01-01 under the instruction clock. */
   readonly wallTime?: number;
+  /** How guest code is compiled; default {@link DEFAULT_COMPILER}. */
+  readonly compiler?: CompilerOptions;
   /** What CPUID tells, and which instructions there are. Default: everything that is implemented. */
   readonly cpuModel?: CpuModelName;
 }
@@ -60,7 +69,7 @@ export class HvmDomain {
   #controller: InterruptController | undefined;
   #roms: Rom[] = [];
   #romEnd: number;
-  readonly #counts = new Map<number, number>();
+  readonly #counts = new Float64Array(EXIT_REASONS);
   #stop: StopReason | undefined;
   #paused = false;
   #halted = false;
@@ -71,6 +80,7 @@ export class HvmDomain {
   /** Ends the current sleep, if the loop sleeps. */
   #wake: (() => void) | undefined;
   readonly #registers: FirmwareRegisters;
+  readonly #inline: InlineAccesses;
 
   constructor(options: HvmDomainOptions) {
     if (options.memory > MAX_RAM || options.memory % PAGE !== 0 || options.memory < 1 << 16) {
@@ -85,6 +95,7 @@ export class HvmDomain {
       machineBytes: options.memory + ROM_BYTES,
       bus: this.bus,
       ...cpuIdentity(this.cpuModel),
+      compiler: options.compiler ?? DEFAULT_COMPILER,
     });
     this.cpu = this.processor.cpu;
     this.memory = new DomainMemory(this.cpu, this.bus, options.memory);
@@ -104,8 +115,20 @@ export class HvmDomain {
       const gpa = frame * PAGE;
       if (gpa < HOLE.start || gpa >= HOLE.end) this.cpu.setP2m(frame, MACHINE + gpa, P2M_TYPE.ram);
     }
-    this.cpu.tsc = (pc) => BigInt(Math.round(this.#timeAt(pc))) + this.cpu.tscOffset;
+    this.cpu.ticks = (pc) => Math.round(this.#timeAt(pc));
+    this.#inline = new InlineAccesses(this);
+    this.cpu.inlinePorts = this.#inline;
     this.#registers = new FirmwareRegisters(this.cpu, (level) => this.setA20(level));
+  }
+
+  /** What turns interrupt lines into vectors; none while the domain is being built. */
+  get controller(): InterruptController | undefined {
+    return this.#controller;
+  }
+
+  /** Something wants the run loop before the guest goes on. */
+  get wanted(): boolean {
+    return this.#halted || this.#waiting !== undefined || this.#stop !== undefined || this.#resetWanted || this.#paused;
   }
 
   setInterruptController(controller: InterruptController): void {
@@ -210,11 +233,9 @@ export class HvmDomain {
 
   /** Exits by basic reason since the domain started, with their names. */
   exitCounts(): { reason: number; name: string; count: number }[] {
-    return [...this.#counts].map(([reason, count]) => ({
-      reason,
-      name: EXIT_NAMES[reason] ?? `reason ${reason}`,
-      count,
-    }));
+    return [...this.#counts.entries()]
+      .filter(([, count]) => count > 0)
+      .map(([reason, count]) => ({ reason, name: EXIT_NAMES[reason] ?? `reason ${reason}`, count }));
   }
 
   /** Guest instructions executed since power-on. */
@@ -275,6 +296,7 @@ export class HvmDomain {
         this.#powerOn();
       }
       this.clock.fire();
+      this.processor.compiler?.poll();
       if (this.#stop || this.#waiting || this.clock.blocker) return 0;
       if (this.#resetWanted) continue;
       this.#offerInterrupt();
@@ -289,22 +311,26 @@ export class HvmDomain {
     return 0;
   }
 
-  /** Entries between two looks at the host's clock, which is dear. */
   #enterGuest(): void {
-    for (let i = 0; i < 64; i++) {
+    const inline = this.#inline;
+    for (let i = 0; i < ENTRIES; i += 1 + inline.served) {
       const budget = Math.ceil(this.clock.budget());
       const before = this.processor.instructions;
-      this.cpu.set("preemptionTimer", budget);
+      this.cpu.i32[WORD.preemptionTimer] = budget;
+      inline.begin(ENTRIES - i);
       const reason = this.processor.run();
-      this.clock.advance(this.processor.instructions - before);
-      this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1);
-      const handler = EXIT_HANDLERS[reason];
-      const problem = handler ? handler(this) : this.#unexpected(reason);
-      if (problem !== undefined) {
-        this.#finish({ kind: "crash", message: `${problem}, at ${this.#where()}` });
-        return;
+      inline.end(this.processor.instructions - before);
+      this.#counts[reason & REASON_MASK]!++;
+      this.#counts[EXIT.ioInstruction]! += inline.served;
+      if (!inline.ended) {
+        const handler = EXIT_HANDLERS[reason];
+        const problem = handler ? handler(this) : this.#unexpected(reason);
+        if (problem !== undefined) {
+          this.#finish({ kind: "crash", message: `${problem}, at ${this.#where()}` });
+          return;
+        }
       }
-      if (this.#halted || this.#waiting || this.#stop || this.#resetWanted || this.#paused) return;
+      if (this.wanted) return;
       if (this.clock.budget() <= 1 || reason === EXIT.preemptionTimer) return;
       this.#offerInterrupt();
     }
@@ -314,7 +340,7 @@ export class HvmDomain {
   #timeAt(pc: number): number {
     const now = this.clock.now();
     if (this.clock instanceof RealClock || pc === 0) return now;
-    return now + this.processor.instructionsAt(pc) * NS_PER_INSTRUCTION;
+    return now + (this.processor.instructionsAt(pc) - this.#inline.accounted) * NS_PER_INSTRUCTION;
   }
 
   /** Give the vCPU a pending interrupt, or ask to be told when it can take one. */
@@ -323,17 +349,17 @@ export class HvmDomain {
     if (!controller?.pending) return;
     const { cpu } = this;
     const open =
-      (cpu.get("eflags") & EFLAGS.IF) !== 0 &&
-      (cpu.get("interruptibility") & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0 &&
-      cpu.get("pendingDebug") === 0 &&
-      !(cpu.get("entryInterruptionInfo") & INTERRUPTION.valid);
+      (cpu.i32[WORD.eflags]! & EFLAGS.IF) !== 0 &&
+      (cpu.i32[WORD.interruptibility]! & (BLOCKING.STI | BLOCKING.MOV_SS)) === 0 &&
+      cpu.i32[WORD.pendingDebug]! === 0 &&
+      !(cpu.i32[WORD.entryInterruptionInfo]! & INTERRUPTION.valid);
     if (!open) {
-      cpu.set("procControls", cpu.get("procControls") | PROC.interruptWindow);
+      cpu.i32[WORD.procControls] = cpu.i32[WORD.procControls]! | PROC.interruptWindow;
       return;
     }
     this.#halted = false;
-    cpu.set("entryInterruptionInfo", INTERRUPTION.valid | controller.acknowledge());
-    cpu.set("procControls", cpu.get("procControls") & ~PROC.interruptWindow);
+    cpu.i32[WORD.entryInterruptionInfo] = INTERRUPTION.valid | controller.acknowledge();
+    cpu.i32[WORD.procControls] = cpu.i32[WORD.procControls]! & ~PROC.interruptWindow;
   }
 
   /** A write to the firmware port: true when it came from a ROM stub and was served. */

@@ -23,10 +23,14 @@ const MSRS: ReadonlyMap<number, Msr> = new Map([
   [
     0x10, // IA32_TIME_STAMP_COUNTER
     {
-      read: (cpu) => cpu.tsc(0),
+      read: (cpu) => {
+        const offset = (BigInt(cpu.tscOffsetHigh) << 32n) | BigInt(cpu.tscOffsetLow >>> 0);
+        return BigInt.asUintN(64, BigInt(cpu.ticks(0)) + offset);
+      },
       write(cpu, value) {
-        const offset = BigInt.asIntN(64, value - cpu.tsc(0) + cpu.tscOffset);
-        cpu.tscOffset = offset;
+        const offset = value - BigInt(cpu.ticks(0));
+        cpu.tscOffsetLow = Number(BigInt.asIntN(32, offset));
+        cpu.tscOffsetHigh = Number(BigInt.asIntN(32, offset >> 32n));
         return true;
       },
     },

@@ -8,6 +8,7 @@
 import type { I32, I64, Value } from "../wasm/expression.ts";
 import type { FunctionWriter } from "../wasm/function.ts";
 import type { FunctionReference } from "../wasm/module.ts";
+import type { FlagOp } from "./flags.ts";
 import type { RuntimeName } from "./vector/runtime.ts";
 
 /** A whole vector register: XMM (v128) or MMX (i64). */
@@ -74,13 +75,26 @@ export interface Builder {
   /** The lazy flag pair as it was before this instruction (see flags.ts). */
   readonly flagsResult: Value;
   readonly flagsCarry: Value;
-  /** Set the lazy pair; either half may be left as it is. */
+  /** CF before this instruction, 0 or 1. */
+  carryFlag(): Value;
+  /** Condition 0–15 over the flags before this instruction: zero or not. */
+  condition(cc: number): Value;
+  /** Set the lazy pair; either half may be left as it is. Not inside a conditional: see {@link setFlagsIf}. */
   setFlags(result: I32 | undefined, carry: I32 | undefined): void;
+  /** Set the lazy pair where `condition` is not zero. */
+  setFlagsIf(condition: Value, result: I32 | undefined, carry: I32 | undefined): void;
+  /**
+   * Set the flags of an operation (see FLAG_OP in flags.ts): `a` and `b` its operands, zero-extended (sign-extended `a`
+   * for sar), `r` the result, with any bits above the size; `count` of shifts, 1–31.
+   */
+  setFlagsOf(op: Exclude<FlagOp, "explicit">, bits: number, a: Value, b: Value, r: Value, count?: number): void;
 
   /** Push `value` of `bits` (16 or 32) bits; may fault, changes nothing then. */
   push(value: I32, bits: number): void;
   /** Value at the stack top; the stack pointer moves when `commit` is called. */
   pop(bits: number): { value: Value; commit: () => void };
+  /** Value of `bits` bits at `offset` in the stack segment, the offset cut to the stack size. */
+  readStack(offset: I32, bits: number): Value;
   /** Stack pointer arithmetic for RET n and LEAVE: add to SP or ESP by the stack size. */
   adjustStack(bytes: I32): void;
 
@@ -96,6 +110,11 @@ export interface Builder {
   checkTarget(eip: Value): void;
   /** EIP of the direct branch target, cut to the operand size. */
   branchTarget(): Value;
+  /**
+   * When `condition` holds, the helper that the row names carries the instruction out instead. Nothing may have changed
+   * before; what the semantics say behind it is the other case.
+   */
+  helperIf(condition: I32): void;
   /** Raise an exception; control does not come back. */
   raise(vector: number, error?: I32): void;
 

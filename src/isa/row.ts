@@ -43,15 +43,13 @@ export interface Traits {
   readonly bitString?: boolean;
   /** Ends the block: control goes elsewhere, or what decoding depends on may change. */
   readonly ends?: boolean;
-  /** Ends the block only in protected mode (segment loads). */
-  readonly endsProtected?: boolean;
   /** Stands in the interpreter's loop; the others are called. */
   readonly hot?: boolean;
   /** Repeatable by F2/F3. "rep" ignores ZF; "repz" ends on it. */
   readonly repeat?: "rep" | "repz";
   /** Of Jcc: its condition, 0–15. */
   readonly condition?: number;
-  /** Name of the TypeScript function that carries the instruction out, instead of builder semantics. */
+  /** Name of the TypeScript function that carries the instruction out; with builder semantics, in the cases they leave to it. */
   readonly helper?: string;
   /** A number for the helper (a condition, a segment, a shift kind …). */
   readonly argument?: number;

@@ -141,9 +141,27 @@ const SPECS = [
   u32("readTable"),
   u32("writeTable"),
   u32("startEip"),
+  // Non-zero while data breakpoints are set: every access must be looked at.
+  u32("watching"),
   u32("cutBlock"),
   u32("linkSlot"),
   u32("linkLinear"),
+  // Interrupts are held off (`shadowBlocking`, bits of interruptibility) while `budget` stands at `shadowAt`; -1: never.
+  u32("shadowAt"),
+  u32("shadowBlocking"),
+  // EFLAGS.RF counts while `budget` stands at `resumeAt`, if that is not -1: the next instruction done clears it.
+  u32("resumeAt"),
+  // Work that string instructions did beyond their one tick of the preemption timer, in ticks.
+  u32("extraWork"),
+  // What compiled regions pass on: see FLAG_OP in flags.ts; `explicit` whenever anybody else looks.
+  u32("flagsKind"),
+  u32("flagsOperand"),
+  // 0, or a SKIP of interpreter/record.ts: blocks are interpreted although compiled code is there.
+  u32("skipRegions"),
+  // The block that has become worth compiling.
+  u32("hotBlock"),
+  // Counts compiled regions that were dropped: one that runs may be among them.
+  u32("codeEpoch"),
   // x87: control, status (TOP included), and one bit a register, set while it is not empty.
   u32("fcw"),
   u32("fsw"),

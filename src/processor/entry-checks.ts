@@ -4,7 +4,7 @@
  */
 import { EFLAGS } from "../isa/flags.ts";
 import { SEG } from "../isa/state.ts";
-import type { Cpu } from "./cpu.ts";
+import { type Cpu, WORD } from "./cpu.ts";
 import { INTERRUPTION, PROC, PROC2 } from "./exits.ts";
 import { pushesErrorCode, SOURCE } from "./interrupts.ts";
 import { ACTIVITY, AR, BLOCKING, CR0, SYSTEM_TYPE, TYPE, VECTOR } from "./registers.ts";
@@ -33,26 +33,29 @@ export function checkEntry(cpu: Cpu): string | undefined {
   const problem = checkFlags(cpu) ?? (cpu.entryChecked ? undefined : checkSegments(cpu));
   if (problem !== undefined) return problem;
   cpu.entryChecked = true;
-  return cpu.get("entryInterruptionInfo") & INTERRUPTION.valid ? checkEvent(cpu) : undefined;
+  return cpu.i32[WORD.entryInterruptionInfo]! & INTERRUPTION.valid ? checkEvent(cpu) : undefined;
 }
 
 function unrestrictedGuest(cpu: Cpu): boolean {
-  return (cpu.get("procControls") & PROC.secondary) !== 0 && (cpu.get("procControls2") & PROC2.unrestrictedGuest) !== 0;
+  return (
+    (cpu.i32[WORD.procControls]! & PROC.secondary) !== 0 &&
+    (cpu.i32[WORD.procControls2]! & PROC2.unrestrictedGuest) !== 0
+  );
 }
 
 /** 27.3.1.1 control registers, 27.3.1.4 RFLAGS, 27.3.1.5 activity and interruptibility. */
 function checkFlags(cpu: Cpu): string | undefined {
-  const cr0 = cpu.get("cr0");
-  const eflags = cpu.get("eflags");
+  const cr0 = cpu.i32[WORD.cr0]!;
+  const eflags = cpu.i32[WORD.eflags]!;
   if (cr0 & CR0.PG && !(cr0 & CR0.PE)) return "CR0.PG is set without CR0.PE";
   if ((cr0 & (CR0.PE | CR0.PG)) !== (CR0.PE | CR0.PG | 0) && !unrestrictedGuest(cpu))
     return "CR0.PE and CR0.PG must be set without unrestricted guest";
-  if (cpu.get("cr4") & ~cpu.cr4Valid) return "reserved bits of CR4 are set";
+  if (cpu.i32[WORD.cr4]! & ~cpu.cr4Valid) return "reserved bits of CR4 are set";
   if (eflags & EFLAGS_RESERVED) return "reserved bits of EFLAGS are set";
   if (eflags & EFLAGS.VM && !(cr0 & CR0.PE)) return "EFLAGS.VM is set in real mode";
-  const activity = cpu.get("activity");
+  const activity = cpu.i32[WORD.activity]!;
   if (activity >>> 0 > ACTIVITY.waitForSipi) return "unknown activity state";
-  const interruptibility = cpu.get("interruptibility");
+  const interruptibility = cpu.i32[WORD.interruptibility]!;
   if (interruptibility & INTERRUPTIBILITY_RESERVED) return "reserved bits of the interruptibility state are set";
   const shadow = interruptibility & SHADOWS;
   if (shadow === 0) return undefined;
@@ -63,9 +66,11 @@ function checkFlags(cpu: Cpu): string | undefined {
 
 /** 27.3.1.2 segment registers, 27.3.1.3 descriptor tables. */
 function checkSegments(cpu: Cpu): string | undefined {
-  const problem = cpu.get("eflags") & EFLAGS.VM ? checkV86(cpu) : (checkCode(cpu) ?? checkStack(cpu) ?? checkData(cpu));
+  const problem =
+    cpu.i32[WORD.eflags]! & EFLAGS.VM ? checkV86(cpu) : (checkCode(cpu) ?? checkStack(cpu) ?? checkData(cpu));
   if (problem !== undefined) return problem;
-  if ((cpu.get("gdtrLimit") | cpu.get("idtrLimit")) & ~TABLE_LIMIT) return "the limit of GDTR or IDTR exceeds FFFFh";
+  if ((cpu.i32[WORD.gdtrLimit]! | cpu.i32[WORD.idtrLimit]!) & ~TABLE_LIMIT)
+    return "the limit of GDTR or IDTR exceeds FFFFh";
   return checkTask(cpu) ?? checkLdt(cpu);
 }
 
@@ -114,9 +119,9 @@ function checkStack(cpu: Cpu): string | undefined {
     if ((selector ^ cpu.segment(SEG.CS, "selector")) & SELECTOR_RPL) return "the RPLs of CS and SS differ";
     if (dpl(ar) !== (selector & SELECTOR_RPL)) return "DPL and RPL of SS differ";
   }
-  const real = !(cpu.get("cr0") & CR0.PE) || (cpu.segment(SEG.CS, "ar") & AR.TYPE) === 3;
+  const real = !(cpu.i32[WORD.cr0]! & CR0.PE) || (cpu.segment(SEG.CS, "ar") & AR.TYPE) === 3;
   if (real && dpl(ar) !== 0) return "SS has a privilege level in real mode";
-  if (cpu.get("activity") === ACTIVITY.hlt && dpl(ar) !== 0) return "halted at a privilege level other than 0";
+  if (cpu.i32[WORD.activity]! === ACTIVITY.hlt && dpl(ar) !== 0) return "halted at a privilege level other than 0";
   if (ar & AR.UNUSABLE) return undefined;
   const type = ar & AR.TYPE & ~TYPE.EXPAND_DOWN;
   if (!(ar & AR.S) || type !== (TYPE.WRITABLE | TYPE.ACCESSED)) return "SS is not a writable data segment";
@@ -158,20 +163,20 @@ function checkLdt(cpu: Cpu): string | undefined {
 
 /** 27.2.1.3 the event itself, and what 27.3.1.4 and 27.3.1.5 ask of the guest that gets it. */
 function checkEvent(cpu: Cpu): string | undefined {
-  const info = cpu.get("entryInterruptionInfo");
+  const info = cpu.i32[WORD.entryInterruptionInfo]!;
   const vector = info & 0xff;
   const type = (info >> INTERRUPTION.typeShift) & INTERRUPTION.typeMask;
   if ((RESERVED_TYPES >> type) & 1 || info & INFO_RESERVED) return "the event to inject has reserved bits";
   if (type === SOURCE.nmi && vector !== VECTOR.NMI) return "an NMI with a vector other than 2";
   if (type === SOURCE.exception && vector > LAST_EXCEPTION) return "an exception with a vector above 31";
-  const withError = type === SOURCE.exception && pushesErrorCode(vector) && (cpu.get("cr0") & CR0.PE) !== 0;
+  const withError = type === SOURCE.exception && pushesErrorCode(vector) && (cpu.i32[WORD.cr0]! & CR0.PE) !== 0;
   if (((info & INTERRUPTION.error) !== 0) !== withError) return "an event with the wrong idea about its error code";
-  if (withError && cpu.get("entryErrorCode") >>> 16 !== 0) return "an error code of more than 16 bits";
+  if (withError && cpu.i32[WORD.entryErrorCode]! >>> 16 !== 0) return "an error code of more than 16 bits";
   const software = type === SOURCE.software || type === SOURCE.privilegedSoftware || type === SOURCE.softwareException;
-  if (software && cpu.get("entryInstructionLength") >>> 0 > MAX_INSTRUCTION)
+  if (software && cpu.i32[WORD.entryInstructionLength]! >>> 0 > MAX_INSTRUCTION)
     return "an instruction longer than 15 bytes";
-  const shadow = cpu.get("interruptibility") & SHADOWS;
-  if (type === SOURCE.external && (shadow || !(cpu.get("eflags") & EFLAGS.IF)))
+  const shadow = cpu.i32[WORD.interruptibility]! & SHADOWS;
+  if (type === SOURCE.external && (shadow || !(cpu.i32[WORD.eflags]! & EFLAGS.IF)))
     return "an external interrupt while interrupts are blocked";
   if (type === SOURCE.nmi && shadow & BLOCKING.MOV_SS) return "an NMI while MOV SS blocks it";
   return undefined;

@@ -1,5 +1,5 @@
 /** VM exits: basic reasons, control bits, and how an instruction records one. SDM 3C chapters 25, 26 and appendix C. */
-import type { Cpu } from "./cpu.ts";
+import { type Cpu, WORD } from "./cpu.ts";
 import { RECORD, STATUS } from "./interpreter/record.ts";
 
 /** Basic exit reasons (SDM 3D appendix C). */
@@ -39,9 +39,9 @@ export const EXIT_NAMES: Readonly<Record<number, string>> = Object.fromEntries(
 
 /** Record an exit caused by the instruction at `pc` and leave the engine with EIP on it. */
 export function exitInstruction(cpu: Cpu, pc: number, reason: number, qualification: number): number {
-  cpu.set("exitReason", reason);
-  cpu.set("exitQualification", qualification);
-  cpu.set("exitInstructionLength", cpu.u8[pc + RECORD.length]!);
-  cpu.set("startEip", cpu.currentEip(pc));
+  cpu.i32[WORD.exitReason] = reason;
+  cpu.i32[WORD.exitQualification] = qualification;
+  cpu.i32[WORD.exitInstructionLength] = cpu.u8[pc + RECORD.length]!;
+  cpu.i32[WORD.startEip] = cpu.currentEip(pc);
   return STATUS.exit;
 }

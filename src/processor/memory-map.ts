@@ -10,19 +10,59 @@ const MIB = 1024 * KIB;
 export const TABLE_ENTRIES = 1 << 20;
 const TABLE_BYTES = TABLE_ENTRIES * 4;
 
+/** Where slow accesses put a value that could not be loaded from one place, and one on its way out; 16 bytes each. */
+export const READ_SLOT = 64;
+export const WRITE_SLOT = 80;
+/** Operation record of an instruction that a compiled region calls. */
+export const REGION_RECORD = 160;
+/** What the paging unit keeps in memory. */
+export const MMU = {
+  /** Numbers of the fill log's first record in use, and of the next one to write. */
+  start: 96,
+  head: 100,
+  /** Entries in GLOBAL_FILLS. */
+  globalCount: 104,
+  /** u64: guest-physical address that the last fill came to. */
+  address: 112,
+  /** Eight bytes of ones: what page tables outside of memory read as. */
+  allOnes: 120,
+  /** Machine offsets of the current page directories, by bits 31-30 of the linear address; for restoring. */
+  directories: 128,
+  /** Counters: entries filled, page faults found. */
+  fills: 144,
+  faults: 148,
+} as const;
+/** One byte for each 4 MiB of linear space: a large page was cut into entries there, and INVLPG must clear them all. */
+export const LARGE_REGIONS = 1 * KIB;
+export const LARGE_REGION_COUNT = 1024;
 /** State page of vCPU 0. */
 export const STATE = 4 * KIB;
 /** One block cut short, or one instruction decoded for a single execution. */
 export const SCRATCH_BLOCK = 8 * KIB;
-/** Blocks by machine address: HASH_ENTRIES records of {machine address, mode key, block, unused}. */
+/** How often each compiled region was entered, by its slot in the function table. */
+export const REGION_ENTRIES = 512 * KIB;
+/** Compiled regions at a time. */
+export const MAX_REGIONS = 1 << 14;
+/** Blocks by machine address: HASH_ENTRIES records of {machine address, mode key, block, compiled code or 0}. */
 export const BLOCK_HASH = 1 * MIB;
 export const HASH_ENTRIES = 1 << 17;
 export const HASH_STRIDE = 16;
+/** Offset of the reference to compiled code in a record of the hash. */
+export const HASH_CODE = 12;
+/** Addresses of the entries of global pages. */
+export const GLOBAL_FILLS = 3 * MIB;
+export const GLOBAL_FILL_CAPACITY = 1 << 16;
 /** Bits of 128-byte granules that hold decoded code, one word a machine page. */
 export const CODE_BITS = 4 * MIB;
+/**
+ * For each machine page a word: address of the entry of a write table that leads to it plainly, or did, or
+ * WRITABLE_MANY, or 0 for none. Tells which entries change when the page comes to hold code.
+ */
+export const WRITABLE = 6 * MIB;
+export const WRITABLE_MANY = 1;
 /** p2m: machine offset of each guest page frame | type, for 4 GiB of guest-physical space. */
 export const P2M = 8 * MIB;
-/** Shadow tables of the current address space: linear page → machine page, by access and privilege. */
+/** Shadow tables of the current address space: linear page → machine page, by access and privilege. See `shadow.ts`. */
 export const SHADOW = {
   readSupervisor: 12 * MIB,
   writeSupervisor: 12 * MIB + TABLE_BYTES,
@@ -36,21 +76,29 @@ export const USER_TABLES = SHADOW.readUser - SHADOW.readSupervisor;
 /** From a read table to the write and execute tables of the same privilege. */
 export const WRITE_TABLE = TABLE_BYTES;
 export const EXECUTE_TABLE = 2 * TABLE_BYTES;
+/** The fill log (`fill-log.ts`). */
+export const FILL_LOG = 36 * MIB;
+export const FILL_LOG_RECORDS = 1 << 16;
+/** One record: where the entry stands, the entry, and address and value of the PTE and PDE that justify it. */
+export const FILL_RECORD = {
+  slot: 0,
+  entry: 4,
+  pteAt: 8,
+  pte: 12,
+  pteHigh: 16,
+  pdeAt: 20,
+  pde: 24,
+  pdeHigh: 28,
+} as const;
+export const FILL_RECORD_BYTES = 32;
 /** Decoded operations. */
-export const OPERATIONS = 36 * MIB;
-export const OPERATIONS_BYTES = 28 * MIB;
+export const OPERATIONS = 38 * MIB;
+export const OPERATIONS_BYTES = 26 * MIB;
 /** Machine memory: guest RAM, then ROM images. Machine offsets are offsets in the WebAssembly memory. */
 export const MACHINE = 64 * MIB;
 
-/** Largest guest RAM in bytes: entries of the shadow tables must stay positive as signed words. */
+/** Largest guest RAM in bytes: machine offsets must stay positive as signed words. */
 export const MAX_RAM = 1984 * MIB;
-
-/**
- * Shadow entries: a machine offset of a page (positive: go), or negative with a reason in the low bits.
- * `none` must be walked; `code` is RAM that holds decoded code (write tables only; the machine offset is in bits 30–12);
- * `slow` is everything that must be looked at each time (MMIO, ROM, watched pages).
- */
-export const ENTRY = { none: -0x8000_0000, code: -0x8000_0000 | 1, slow: -0x8000_0000 | 2 } as const;
 
 /** Bytes of code granularity for self-modifying code. */
 export const GRANULE_SHIFT = 7;

@@ -6,12 +6,16 @@
 import { MAX_LENGTH } from "../isa/decoder.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { SEG, VMCS_FIELDS } from "../isa/state.ts";
-import { Cpu, type CpuIdentity, GuestFault, type MmioBus } from "./cpu.ts";
+import type { FillFunctions } from "./address-spaces.ts";
+import { Compiler, type CompilerOptions } from "./compiler/compiler.ts";
+import { Cpu, type CpuIdentity, GuestFault, leaveFault, type MmioBus, WORD } from "./cpu.ts";
+import { readElsewhere, writeElsewhere } from "./elsewhere.ts";
 import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
 import { HELPERS } from "./helpers.ts";
 import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts";
-import { RECORD, RUN, STATUS } from "./interpreter/record.ts";
+import { HELPER_LINK, RECORD, RUN, STATUS } from "./interpreter/record.ts";
+import { TABLE_EXPORT } from "./interpreter/regions.ts";
 import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
 import { MACHINE, SCRATCH_BLOCK, STATE } from "./memory-map.ts";
 import { ACTIVITY, BLOCKING, BREAKPOINT, breakpointKind, DR6, DR7, VECTOR } from "./registers.ts";
@@ -24,6 +28,8 @@ export interface ProcessorOptions extends CpuIdentity {
   /** Bytes of machine memory: guest RAM and ROM images. */
   readonly machineBytes: number;
   readonly bus: MmioBus;
+  /** How to compile; not at all when it is left out. */
+  readonly compiler?: CompilerOptions;
 }
 
 let compiled: { interpreter: Interpreter; module: WebAssembly.Module } | undefined;
@@ -42,16 +48,23 @@ function isContributory(vector: number): boolean {
   return vector === VECTOR.DE || (vector >= VECTOR.TS && vector <= VECTOR.GP);
 }
 
+/** The interpreter's own delivery: see native-transfers.ts. */
+type Deliver = (vector: number, software: number, error: number, withError: number, eip: number) => number;
+
 const DR = ["dr0", "dr1", "dr2", "dr3"] as const;
 
 export class Processor {
   readonly cpu: Cpu;
   readonly translator: Translator;
+  readonly compiler: Compiler | undefined;
   /** Why the last VM entry failed, for people. */
   entryProblem: string | undefined;
   /** Guest instructions completed since power-on. */
   instructions = 0;
+  /** What the interpreter's instance exports: `run`, and the functions that compiled regions import. */
+  readonly exports: WebAssembly.Exports;
   readonly #run: () => number;
+  readonly #deliverPlain: Deliver;
   readonly #fetched = new Uint8Array(MAX_LENGTH);
 
   constructor(options: ProcessorOptions) {
@@ -61,50 +74,50 @@ export class Processor {
     this.cpu = new Cpu(memory, options.bus, options);
     this.translator = new Translator(this.cpu, interpreter, options.has);
     const { cpu } = this;
-    const guard = (body: () => number): number => {
-      try {
-        return body();
-      } catch (fault) {
-        if (!(fault instanceof GuestFault)) throw fault;
-        cpu.set("faultError", fault.error);
-        cpu.set("faultVector", fault.vector);
-        return 0;
-      }
-    };
-    const instance = new WebAssembly.Instance(module, {
-      env: {
-        memory,
-        slowRead: (linear: number, bytes: number) => guard(() => cpu.read(linear, bytes)),
-        slowModify: (linear: number, bytes: number) => guard(() => cpu.readForWrite(linear, bytes)),
-        slowWrite: (linear: number, value: number, bytes: number) => {
-          guard(() => {
-            cpu.write(linear, bytes, value);
-            return 0;
-          });
-        },
-        helper: (link: number, pc: number): number => {
-          try {
-            return HELPERS[link & 0xffff]!(cpu, pc, link >>> 16);
-          } catch (fault) {
-            if (!(fault instanceof GuestFault)) throw fault;
-            cpu.set("faultError", fault.error);
-            cpu.set("faultVector", fault.vector);
-            if (!fault.newTask) return STATUS.fault;
-            // The task switch is done: the instruction is over, and the fault is met at the new EIP.
-            cpu.set("startEip", cpu.get("eip"));
-            return STATUS.exit;
-          }
-        },
+    const env: WebAssembly.ModuleImports = {
+      memory,
+      codeWrite: (machine: number, bytes: number) => cpu.onCodeWrite(machine, bytes),
+      readElsewhere: (linear: number, bytes: number, write: number) => readElsewhere(cpu, linear, bytes, write !== 0),
+      writeElsewhere: (linear: number, bytes: number) => writeElsewhere(cpu, linear, bytes),
+      coversCode: (machine: number, bytes: number) => (cpu.coversCode(machine, bytes) ? 1 : 0),
+      helper: (link: number, pc: number): number => {
+        try {
+          return HELPERS[link & 0xffff]!(cpu, pc, (link & ~HELPER_LINK) >>> 16);
+        } catch (fault) {
+          leaveFault(cpu, fault);
+          if (!fault.newTask) return STATUS.fault;
+          // The task switch is done: the instruction is over, and the fault is met at the new EIP.
+          cpu.i32[WORD.startEip] = cpu.i32[WORD.eip]!;
+          return STATUS.exit;
+        }
       },
-    });
+    };
+    const instance = new WebAssembly.Instance(module, { env });
+    this.exports = instance.exports;
+    if (options.compiler && options.compiler.threshold > 0) {
+      this.compiler = new Compiler(
+        {
+          cpu,
+          interpreter,
+          has: options.has,
+          imports: { ...env, ...(instance.exports as WebAssembly.ModuleImports) },
+          table: instance.exports[TABLE_EXPORT] as WebAssembly.Table,
+          describe: (instruction, count, mode) => [...this.translator.describe(instruction, count, mode)],
+        },
+        options.compiler,
+      );
+      this.translator.setCompiled(this.compiler);
+    }
     this.#run = instance.exports["run"] as () => number;
+    this.#deliverPlain = instance.exports["deliver"] as Deliver;
+    cpu.attach(instance.exports as unknown as FillFunctions);
     cpu.reset();
   }
 
   /** Instructions completed in the current stay when the operation at `pc` runs; for helpers that read the time. */
   instructionsAt(pc: number): number {
     const { cpu } = this;
-    return this.#stay + this.#budget - cpu.get("budget") + cpu.u8[pc + RECORD.count]! - 1;
+    return this.#stay + this.#budget - cpu.i32[WORD.budget]! + cpu.u8[pc + RECORD.count]! - 1;
   }
 
   /** Instructions of the current VM entry that earlier turns in the engine completed, and the budget of this turn. */
@@ -114,6 +127,12 @@ export class Processor {
   /** Power-on reset of the vCPU; memory stays. */
   reset(): void {
     this.cpu.reset();
+    this.forgetCode();
+  }
+
+  /** Forget all decoded and compiled code: memory was changed by other ways than {@link Cpu.noteWrite} knows. */
+  forgetCode(): void {
+    this.compiler?.clear();
     this.translator.flush();
   }
 
@@ -144,22 +163,24 @@ export class Processor {
    */
   run(): number {
     const { cpu } = this;
+    const { entryChecked } = cpu;
     this.entryProblem = checkEntry(cpu);
     if (this.entryProblem !== undefined) {
-      cpu.set("exitReason", EXIT.invalidGuestState | ENTRY_FAILURE);
-      cpu.set("exitQualification", 0);
+      cpu.i32[WORD.exitReason] = EXIT.invalidGuestState | ENTRY_FAILURE;
+      cpu.i32[WORD.exitQualification] = 0;
       return EXIT.invalidGuestState | ENTRY_FAILURE;
     }
-    cpu.updateMode();
+    // The engine keeps the mode key itself: only what the hypervisor loaded can have changed it.
+    if (!entryChecked) cpu.updateMode();
     this.#updateWatches();
     this.#stay = 0;
-    cpu.set("exitReason", -1);
-    cpu.set("idtVectoringInfo", 0);
-    cpu.set("faultVector", -1);
-    if (cpu.get("entryInterruptionInfo") & INTERRUPTION.valid && this.#inject()) return cpu.get("exitReason");
-    if (cpu.get("pendingDebug") !== 0) this.#pendingDebug();
+    cpu.i32[WORD.exitReason] = -1;
+    cpu.i32[WORD.idtVectoringInfo] = 0;
+    cpu.i32[WORD.faultVector] = -1;
+    if (cpu.i32[WORD.entryInterruptionInfo]! & INTERRUPTION.valid && this.#inject()) return cpu.i32[WORD.exitReason]!;
+    if (cpu.i32[WORD.pendingDebug]! !== 0) this.#pendingDebug();
     for (;;) {
-      if (cpu.get("exitReason") !== -1) return cpu.get("exitReason");
+      if (cpu.i32[WORD.exitReason]! !== -1) return cpu.i32[WORD.exitReason]!;
       const reason = this.#step();
       if (reason >= 0) return reason;
     }
@@ -168,31 +189,36 @@ export class Processor {
   /** Deliver the event of the VM-entry interruption information; true when that caused an exit. */
   #inject(): boolean {
     const { cpu } = this;
-    const info = cpu.get("entryInterruptionInfo");
-    cpu.set("entryInterruptionInfo", info & ~INTERRUPTION.valid);
-    cpu.set("activity", ACTIVITY.active);
+    const info = cpu.i32[WORD.entryInterruptionInfo]!;
+    cpu.i32[WORD.entryInterruptionInfo] = info & ~INTERRUPTION.valid;
+    cpu.i32[WORD.activity] = ACTIVITY.active;
     const vector = info & 0xff;
     const type = (info >> INTERRUPTION.typeShift) & INTERRUPTION.typeMask;
-    const error = info & INTERRUPTION.error ? cpu.get("entryErrorCode") : undefined;
+    const error = info & INTERRUPTION.error ? cpu.i32[WORD.entryErrorCode]! : undefined;
     const software =
       type === SOURCE.software || type === SOURCE.privilegedSoftware || type === SOURCE.softwareException;
-    const eip = (cpu.get("eip") + (software ? cpu.get("entryInstructionLength") : 0)) | 0;
-    if (type === SOURCE.nmi) cpu.set("interruptibility", cpu.get("interruptibility") | BLOCKING.NMI);
+    const eip = (cpu.i32[WORD.eip]! + (software ? cpu.i32[WORD.entryInstructionLength]! : 0)) | 0;
+    if (type === SOURCE.nmi) cpu.i32[WORD.interruptibility] = cpu.i32[WORD.interruptibility]! | BLOCKING.NMI;
     this.#deliver(vector, type, error, eip);
-    return cpu.get("exitReason") !== -1;
+    return cpu.i32[WORD.exitReason]! !== -1;
   }
 
   /** Debug traps that were pending at entry (SDM 3C 27.7.3). */
   #pendingDebug(): void {
     const { cpu } = this;
-    const pending = cpu.get("pendingDebug") & (DR6.B | DR6.BS);
-    cpu.set("pendingDebug", 0);
+    const pending = cpu.i32[WORD.pendingDebug]! & (DR6.B | DR6.BS);
+    cpu.i32[WORD.pendingDebug] = 0;
     if (pending !== 0) this.#debugTrap(pending);
   }
 
   /** Deliver an event; faults on the way become double and triple faults. */
   #deliver(vector: number, source: number, error: number | undefined, eip: number): void {
     const { cpu } = this;
+    const byProgram = source === SOURCE.software || source === SOURCE.softwareException ? 1 : 0;
+    if (this.#deliverPlain(vector, byProgram, error ?? 0, error === undefined ? 0 : 1, eip) !== 0) {
+      cpu.endShadow();
+      return;
+    }
     let v = vector;
     let from = source;
     let code = error;
@@ -207,11 +233,11 @@ export class Processor {
       } catch (fault) {
         if (!(fault instanceof GuestFault)) throw fault;
         cpu.updateMode();
-        if (fault.newTask) at = cpu.get("eip");
+        if (fault.newTask) at = cpu.i32[WORD.eip]!;
         if (v === VECTOR.DF && from === SOURCE.exception) {
-          cpu.set("eip", at);
-          cpu.set("exitReason", EXIT.tripleFault);
-          cpu.set("exitQualification", 0);
+          cpu.i32[WORD.eip] = at;
+          cpu.i32[WORD.exitReason] = EXIT.tripleFault;
+          cpu.i32[WORD.exitQualification] = 0;
           return;
         }
         const first = from === SOURCE.exception ? v : -1;
@@ -224,7 +250,7 @@ export class Processor {
             "idtVectoringInfo",
             INTERRUPTION.valid | v | (from << INTERRUPTION.typeShift) | (code === undefined ? 0 : INTERRUPTION.error),
           );
-          cpu.set("idtVectoringError", code ?? 0);
+          cpu.i32[WORD.idtVectoringError] = code ?? 0;
           return;
         }
         v = double ? VECTOR.DF : second;
@@ -239,35 +265,35 @@ export class Processor {
   /** Whether the exception bitmap takes `vector` to the hypervisor; records the exit, or else the cause of a #DB. */
   #intercepted(vector: number, error: number, eip: number): boolean {
     const { cpu } = this;
-    let wanted = ((cpu.get("exceptionBitmap") >>> vector) & 1) === 1;
+    let wanted = ((cpu.i32[WORD.exceptionBitmap]! >>> vector) & 1) === 1;
     if (vector === VECTOR.PF) {
-      const match = (error & cpu.get("pageFaultMask")) === cpu.get("pageFaultMatch");
+      const match = (error & cpu.i32[WORD.pageFaultMask]!) === cpu.i32[WORD.pageFaultMatch]!;
       if (!match) wanted = !wanted;
     }
     if (!wanted) {
       // An exit leaves DR6 to the hypervisor, which finds the bits in the qualification (SDM 3C 28.1).
-      if (vector === VECTOR.DB) cpu.set("dr6", cpu.get("dr6") | error);
+      if (vector === VECTOR.DB) cpu.i32[WORD.dr6] = cpu.i32[WORD.dr6]! | error;
       return false;
     }
-    cpu.set("eip", eip);
-    cpu.set("exitReason", EXIT.exceptionOrNmi);
-    cpu.set("exitQualification", vector === VECTOR.PF ? cpu.get("cr2") : vector === VECTOR.DB ? error : 0);
+    cpu.i32[WORD.eip] = eip;
+    cpu.i32[WORD.exitReason] = EXIT.exceptionOrNmi;
+    cpu.i32[WORD.exitQualification] = vector === VECTOR.PF ? cpu.i32[WORD.cr2]! : vector === VECTOR.DB ? error : 0;
     const withError = pushesErrorCode(vector) && (cpu.protectedMode || cpu.virtual8086);
     cpu.set(
       "exitInterruptionInfo",
       INTERRUPTION.valid | vector | (SOURCE.exception << INTERRUPTION.typeShift) | (withError ? INTERRUPTION.error : 0),
     );
-    cpu.set("exitInterruptionError", withError ? error : 0);
+    cpu.i32[WORD.exitInterruptionError] = withError ? error : 0;
     return true;
   }
 
   /** A fault of the instruction at EIP. */
   #fault(vector: number, error: number): void {
     const { cpu } = this;
-    const eip = cpu.get("eip");
+    const eip = cpu.i32[WORD.eip]!;
     if (this.#intercepted(vector, error, eip)) return;
     // Faults push RF set, so that the instruction can be resumed over its breakpoint.
-    if (vector !== VECTOR.DB) cpu.set("eflags", cpu.get("eflags") | EFLAGS.RF);
+    if (vector !== VECTOR.DB) cpu.i32[WORD.eflags] = cpu.i32[WORD.eflags]! | EFLAGS.RF;
     const withError = pushesErrorCode(vector) && (cpu.protectedMode || cpu.virtual8086);
     this.#deliver(vector, SOURCE.exception, withError ? error : undefined, eip);
   }
@@ -275,23 +301,23 @@ export class Processor {
   /** Run until something must be looked at; an exit reason, or -1 to go on. */
   #step(): number {
     const { cpu } = this;
-    const timer = cpu.get("preemptionTimer");
+    const timer = cpu.i32[WORD.preemptionTimer]!;
     if (timer <= 0) return this.#exit(EXIT.preemptionTimer);
-    const shadow = cpu.get("interruptibility") & (BLOCKING.STI | BLOCKING.MOV_SS);
-    const flags = cpu.get("eflags");
-    if (cpu.get("procControls") & PROC.interruptWindow && flags & EFLAGS.IF && !shadow)
+    const shadow = cpu.i32[WORD.interruptibility]! & (BLOCKING.STI | BLOCKING.MOV_SS);
+    const flags = cpu.i32[WORD.eflags]!;
+    if (cpu.i32[WORD.procControls]! & PROC.interruptWindow && flags & EFLAGS.IF && !shadow)
       return this.#exit(EXIT.interruptWindow);
-    if (cpu.get("activity") === ACTIVITY.hlt) {
-      cpu.set("preemptionTimer", 0);
+    if (cpu.i32[WORD.activity]! === ACTIVITY.hlt) {
+      cpu.i32[WORD.preemptionTimer] = 0;
       return this.#exit(EXIT.preemptionTimer);
     }
-    const debug = (cpu.get("dr7") & DR7.ENABLED) !== 0;
+    const debug = (cpu.i32[WORD.dr7]! & DR7.ENABLED) !== 0;
     if (debug || cpu.watches.length > 0) this.#updateWatches();
     const single = shadow !== 0 || (flags & (EFLAGS.TF | EFLAGS.RF)) !== 0 || debug;
     if (debug && !(flags & EFLAGS.RF) && this.#codeBreakpoint()) return -1;
     cpu.trapSuppressed = false;
     this.#execute(single ? 1 : timer);
-    if (single && cpu.get("exitReason") === -1) this.#afterStep(shadow, flags);
+    if (single && cpu.i32[WORD.exitReason]! === -1) this.#afterStep(shadow, flags);
     return -1;
   }
 
@@ -304,45 +330,64 @@ export class Processor {
   /** One stay in the engine with at most `budget` instructions. */
   #execute(budget: number): void {
     const { cpu } = this;
-    cpu.set("budget", budget);
+    cpu.i32[WORD.budget] = budget;
     // A link that the last stay left open leads to where that one went on, not to an exception's or interrupt's handler.
-    cpu.set("linkSlot", 0);
+    cpu.i32[WORD.linkSlot] = 0;
+    cpu.i32[WORD.skipRegions] = 0;
     this.#budget = budget;
     let spent = 0;
     const status = this.#run();
-    spent += budget - cpu.get("budget");
+    spent += budget - cpu.i32[WORD.budget]!;
+    this.#settle();
     switch (status) {
       case RUN.miss:
         this.#miss();
+        break;
+      case RUN.hot:
+        this.#hot();
         break;
       case RUN.verify:
         this.#fetchSingle();
         break;
       case RUN.budget:
-        if (cpu.get("budget") > 0) this.#cut(cpu.get("budget"));
+        if (cpu.i32[WORD.budget]! > 0) this.#cut(cpu.i32[WORD.budget]!);
         break;
       case RUN.fault: {
-        const vector = cpu.get("faultVector");
-        cpu.set("faultVector", -1);
+        const vector = cpu.i32[WORD.faultVector]!;
+        cpu.i32[WORD.faultVector] = -1;
         // A fault takes one tick of the timer, or a guest that can only fault would never leave.
         spent++;
-        this.#fault(vector, cpu.get("faultError"));
+        this.#fault(vector, cpu.i32[WORD.faultError]!);
         break;
       }
       default:
-        if (cpu.get("faultVector") >= 0) {
+        if (cpu.i32[WORD.faultVector]! >= 0) {
           // Met by the first moments of a new task.
-          const vector = cpu.get("faultVector");
-          cpu.set("faultVector", -1);
-          this.#fault(vector, cpu.get("faultError"));
+          const vector = cpu.i32[WORD.faultVector]!;
+          cpu.i32[WORD.faultVector] = -1;
+          this.#fault(vector, cpu.i32[WORD.faultError]!);
         }
     }
     this.#completed = spent > 0 && status !== RUN.fault;
     this.#spend(spent);
-    if (cpu.extraWork > 0) {
-      cpu.set("preemptionTimer", cpu.get("preemptionTimer") - cpu.extraWork);
-      cpu.extraWork = 0;
+    const extra = cpu.i32[WORD.extraWork]!;
+    if (extra > 0) {
+      cpu.i32[WORD.preemptionTimer] = cpu.i32[WORD.preemptionTimer]! - extra;
+      cpu.i32[WORD.extraWork] = 0;
     }
+  }
+
+  /** The engine stopped: what was noted to be so right behind one instruction only is so now, or was. */
+  #settle(): void {
+    const { cpu } = this;
+    const budget = cpu.i32[WORD.budget]!;
+    const shadow = cpu.i32[WORD.shadowAt]!;
+    if (shadow >= 0) {
+      if (shadow === budget)
+        cpu.i32[WORD.interruptibility] = cpu.i32[WORD.interruptibility]! | cpu.i32[WORD.shadowBlocking]!;
+      cpu.i32[WORD.shadowAt] = -1;
+    }
+    cpu.settleResume(budget);
   }
 
   /** `count` instructions, or attempts at one, have gone by. */
@@ -360,19 +405,19 @@ export class Processor {
     if (!this.#completed) return;
     if (shadow) {
       // The shadow of a MOV SS or STI just executed is a new one.
-      const now = cpu.get("interruptibility");
-      cpu.set("interruptibility", now & ~shadow);
+      const now = cpu.i32[WORD.interruptibility]!;
+      cpu.i32[WORD.interruptibility] = now & ~shadow;
     }
-    if (flags & EFLAGS.RF) cpu.set("eflags", cpu.get("eflags") & ~EFLAGS.RF);
+    if (flags & EFLAGS.RF) cpu.i32[WORD.eflags] = cpu.i32[WORD.eflags]! & ~EFLAGS.RF;
     let dr6 = 0;
     if (flags & EFLAGS.TF && !cpu.trapSuppressed) dr6 |= DR6.BS;
     if (cpu.watchHits) {
       dr6 |= cpu.watchHits;
       cpu.watchHits = 0;
     }
-    if (dr6 === 0 || cpu.get("activity") === ACTIVITY.shutdown) return;
+    if (dr6 === 0 || cpu.i32[WORD.activity]! === ACTIVITY.shutdown) return;
     // Debug traps wait while MOV SS or POP SS shadows the next instruction (SDM 3A 6.8.3).
-    if (cpu.get("interruptibility") & BLOCKING.MOV_SS) return;
+    if (cpu.i32[WORD.interruptibility]! & BLOCKING.MOV_SS) return;
     this.#debugTrap(dr6);
   }
 
@@ -386,8 +431,8 @@ export class Processor {
   /** Instruction breakpoints at EIP: deliver #DB before the instruction runs. */
   #codeBreakpoint(): boolean {
     const { cpu } = this;
-    const dr7 = cpu.get("dr7");
-    const linear = (cpu.segment(SEG.CS, "base") + cpu.get("eip")) | 0;
+    const dr7 = cpu.i32[WORD.dr7]!;
+    const linear = (cpu.segment(SEG.CS, "base") + cpu.i32[WORD.eip]!) | 0;
     let hits = 0;
     for (let i = 0; i < 4; i++) {
       const enabled = (dr7 >> (i * 2)) & 3;
@@ -405,17 +450,18 @@ export class Processor {
   /** Data breakpoints of DR7, as watches of the memory path. */
   #updateWatches(): void {
     const { cpu } = this;
-    const dr7 = cpu.get("dr7");
-    if (dr7 === this.#watchedDr7 && DR.every((name, i) => cpu.get(name) === this.#watchedLinear[i])) return;
+    const dr7 = cpu.i32[WORD.dr7]!;
+    if (dr7 === this.#watchedDr7) {
+      if ((dr7 & DR7.ENABLED) === 0) return;
+      if (DR.every((name, i) => cpu.get(name) === this.#watchedLinear[i])) return;
+    }
     this.#watchedDr7 = dr7;
     for (const [i, name] of DR.entries()) this.#watchedLinear[i] = cpu.get(name);
-    const before = cpu.watches.length;
     cpu.watches = [0, 1, 2, 3].flatMap((i) => {
       const { kind, length } = breakpointKind(dr7, i);
       if (!((dr7 >> (i * 2)) & 3) || kind === BREAKPOINT.execute || kind === BREAKPOINT.io) return [];
       return [{ linear: cpu.get(DR[i]!) & -length, bytes: length, write: kind === BREAKPOINT.write, bit: 1 << i }];
     });
-    if (cpu.watches.length > 0 || before > 0) cpu.flushAll();
   }
 
   /** Machine offset of CS:EIP for execution, or -1 when it is not in RAM or ROM; throws the fetch fault. */
@@ -424,9 +470,13 @@ export class Processor {
     return cpu.fetch((cpu.segment(SEG.CS, "base") + eip) | 0);
   }
 
+  #hot(): void {
+    this.compiler?.hot(this.cpu.get("hotBlock"), this.cpu.get("eip"));
+  }
+
   #miss(): void {
     const { cpu } = this;
-    const eip = cpu.get("eip");
+    const eip = cpu.i32[WORD.eip]!;
     let machine: number;
     if (eip >>> 0 > cpu.segment(SEG.CS, "limit") >>> 0) {
       this.#spend(1);
@@ -456,9 +506,9 @@ export class Processor {
   /** Fetch one instruction byte by byte, with every check, into the scratch block; raises what the fetch meets. */
   #fetchSingle(): void {
     const { cpu } = this;
-    const eip = cpu.get("eip");
+    const eip = cpu.i32[WORD.eip]!;
     const limit = cpu.segment(SEG.CS, "limit") >>> 0;
-    const cr2 = cpu.get("cr2");
+    const cr2 = cpu.i32[WORD.cr2]!;
     let available = 0;
     let vector = -1;
     let error = 0;
@@ -487,23 +537,23 @@ export class Processor {
       return;
     }
     // Bytes behind the instruction may have met a page fault that nobody shall see.
-    cpu.set("cr2", cr2);
-    cpu.set("cutBlock", SCRATCH_BLOCK);
+    cpu.i32[WORD.cr2] = cr2;
+    cpu.i32[WORD.cutBlock] = SCRATCH_BLOCK;
   }
 
   /** Fewer instructions are wanted than the next block has: run a copy of its beginning. */
   #cut(count: number): void {
     const { cpu } = this;
-    const cr2 = cpu.get("cr2");
+    const cr2 = cpu.i32[WORD.cr2]!;
     let machine = -1;
     try {
-      machine = this.#fetchAddress(cpu.get("eip"));
+      machine = this.#fetchAddress(cpu.i32[WORD.eip]!);
     } catch (fault) {
       // The page went while a linked block led here: what follows fetches, and raises, as usual.
       if (!(fault instanceof GuestFault)) throw fault;
-      cpu.set("cr2", cr2);
+      cpu.i32[WORD.cr2] = cr2;
     }
     if (machine < 0 || !this.translator.cut(machine, count)) this.#fetchSingle();
-    else cpu.set("cutBlock", SCRATCH_BLOCK);
+    else cpu.i32[WORD.cutBlock] = SCRATCH_BLOCK;
   }
 }

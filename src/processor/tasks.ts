@@ -15,7 +15,8 @@ import {
   readDescriptor,
   selectorError,
 } from "./descriptors.ts";
-import { AR, CR0, CR4, DR6, SYSTEM_TYPE, TYPE, VECTOR } from "./registers.ts";
+import { PAGE_ACCESS } from "./paging.ts";
+import { AR, CR0, DR6, SYSTEM_TYPE, TYPE, VECTOR } from "./registers.ts";
 
 /** What causes a task switch (SDM 3C 27.2.1, task-switch qualification). */
 export const TASK_SOURCE = { call: 0, iret: 1, jump: 2, gate: 3 } as const;
@@ -46,7 +47,7 @@ export function switchTask(cpu: Cpu, selector: number, source: number, eip: numb
   if (limit < (wide ? TSS32.last : TSS16.last)) throw cpu.fault(VECTOR.TS, selectorError(selector) | ext);
   const base = descriptorBase(d);
   // Touch both task segments now: no page fault may come after the commit point.
-  for (const at of [base, base + (wide ? TSS32.last : TSS16.last)]) cpu.translate(at | 0, "write", false);
+  for (const at of [base, base + (wide ? TSS32.last : TSS16.last)]) cpu.translate(at | 0, PAGE_ACCESS.write);
   saveOld(cpu, source, eip);
   const oldTr = cpu.segment(SEG.TR, "selector");
   if (source === TASK_SOURCE.call || source === TASK_SOURCE.gate) cpu.writeSystem(base, 2, oldTr);
@@ -56,7 +57,7 @@ export function switchTask(cpu: Cpu, selector: number, source: number, eip: numb
 function saveOld(cpu: Cpu, source: number, eip: number): void {
   const base = cpu.segment(SEG.TR, "base");
   const oldWide = (cpu.segment(SEG.TR, "ar") & 8) !== 0;
-  for (const at of [0, oldWide ? TSS32.last : TSS16.last]) cpu.translate((base + at) | 0, "write", false);
+  for (const at of [0, oldWide ? TSS32.last : TSS16.last]) cpu.translate((base + at) | 0, PAGE_ACCESS.write);
   let flags = cpu.eflags();
   if (source === TASK_SOURCE.iret) flags &= ~EFLAGS.NT;
   if (source === TASK_SOURCE.jump || source === TASK_SOURCE.iret) {
@@ -100,11 +101,7 @@ function loadNew(
     ldt = cpu.readSystem((base + TSS32.ldt) | 0, 2);
     trap = (cpu.readSystem((base + TSS32.trap) | 0, 2) & 1) !== 0;
     const cr3 = cpu.readSystem((base + TSS32.cr3) | 0, 4);
-    if (cpu.get("cr0") & CR0.PG) {
-      cpu.set("cr3", cr3);
-      if (cpu.get("cr4") & CR4.PGE) cpu.flushNonGlobal();
-      else cpu.flushAll();
-    }
+    if (cpu.get("cr0") & CR0.PG) cpu.loadCr3(cr3);
   } else {
     eip = cpu.readSystem((base + TSS16.ip) | 0, 2);
     flags = cpu.readSystem((base + TSS16.flags) | 0, 2);

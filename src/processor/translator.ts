@@ -13,6 +13,8 @@ import {
   BLOCK,
   BLOCK_BYTES,
   BLOCK_FLAG,
+  HELPER_LINK,
+  NEVER,
   RECORD,
   RECORD_BYTES,
   SHAPE,
@@ -23,6 +25,7 @@ import {
   BLOCK_HASH,
   CODE_BITS,
   GRANULE_SHIFT,
+  HASH_CODE,
   HASH_ENTRIES,
   HASH_STRIDE,
   OPERATIONS,
@@ -35,16 +38,27 @@ const MAX_OPERATIONS = 32;
 const PAGE = 4096;
 const NO_ARM = 0xffff;
 
+/** What the translator asks of the region compiler: see `compiler/compiler.ts`. */
+export interface CompiledCode {
+  codeFor(block: number, machine: number, mode: number): number;
+  covers(start: number, end: number): boolean;
+  granulesOf(page: number): number;
+  invalidate(start: number, end: number): void;
+  blocksFlushed(): void;
+}
+
 export class Translator {
   readonly #cpu: Cpu;
   readonly #handlers: Uint16Array;
   readonly #interpreter: Interpreter;
   readonly #has: FeatureTest;
-  readonly #instruction = new Instruction();
+  #instruction = new Instruction();
   /** Bytes of an instruction gathered from two pages. */
   readonly #gathered = new Uint8Array(MAX_LENGTH + 1);
   /** Block of which the scratch block is a cut copy, or 0. */
   #cutFrom = 0;
+  /** Compiled code, which new blocks may have and writes may hit. */
+  #compiled: CompiledCode | undefined;
   /** Blocks by machine page, for invalidation. */
   readonly #pages = new Map<number, number[]>();
   #next = OPERATIONS;
@@ -57,6 +71,24 @@ export class Translator {
     this.#handlers = interpreter.handlers;
     this.#has = has;
     cpu.onCodeWrite = (machine, bytes) => this.invalidate(machine, bytes);
+    cpu.coversCode = (machine, bytes) => this.coversCode(machine, bytes);
+  }
+
+  setCompiled(compiled: CompiledCode): void {
+    this.#compiled = compiled;
+  }
+
+  /**
+   * The words of the operation record of an instruction that stands alone, as the `count`th of its block, for mode key
+   * `mode`. Valid until the next call.
+   */
+  describe(instruction: Instruction, count: number, mode: number): Int32Array {
+    const own = this.#instruction;
+    this.#instruction = instruction;
+    const record = SCRATCH_BLOCK + BLOCK_BYTES;
+    this.#write(record, 0, instruction.length, count, mode);
+    this.#instruction = own;
+    return this.#cpu.i32.subarray(record >> 2, (record + RECORD_BYTES) >> 2);
   }
 
   /** Forget everything decoded. Not while a block runs. */
@@ -67,6 +99,7 @@ export class Translator {
     this.#pages.clear();
     this.#cutFrom = 0;
     this.#next = OPERATIONS;
+    this.#compiled?.blocksFlushed();
     this.statistics.flushes++;
   }
 
@@ -108,7 +141,7 @@ export class Translator {
         return false;
       }
       count++;
-      const ends = this.#write(record, at - machine, length, count);
+      const ends = this.#write(record, at - machine, length, count, mode);
       if (count > 1) this.#fuse(record);
       record += RECORD_BYTES;
       at += length;
@@ -124,7 +157,9 @@ export class Translator {
     i32[(block + BLOCK.mode) >> 2] = mode;
     i32[(block + BLOCK.crossing) >> 2] = crossing;
     this.#next = record + RECORD_BYTES;
-    this.#enter(block, machine, mode);
+    const code = crossing ? NEVER : (this.#compiled?.codeFor(block, machine, mode) ?? NEVER);
+    i32[(block + BLOCK.code) >> 2] = code;
+    this.#enter(block, machine, mode, code);
     this.#protect(block, machine, Math.min(at, pageEnd) - machine);
     if (crossing) this.#protect(block, crossing, at - pageEnd);
     this.statistics.blocks++;
@@ -147,12 +182,13 @@ export class Translator {
     i32[(first + RECORD.link) >> 2] = handler;
   }
 
-  #enter(block: number, machine: number, mode: number): void {
+  #enter(block: number, machine: number, mode: number, code: number): void {
     const slot = hashSlot(machine) >> 2;
     const { i32 } = this.#cpu;
     i32[slot] = machine;
     i32[slot + 1] = mode;
     i32[slot + 2] = block;
+    i32[slot + (HASH_CODE >> 2)] = Math.max(code, 0);
   }
 
   /** Mark the granules that a block's code lies in, so that writes to them are seen. */
@@ -181,11 +217,12 @@ export class Translator {
       let hit = 0;
       for (let g = (start & 4095) >> GRANULE_SHIFT; g <= ((stop - 1) & 4095) >> GRANULE_SHIFT; g++) hit |= 1 << g;
       if ((i32[word]! & hit) === 0) continue;
+      this.#compiled?.invalidate(start, stop);
       const list = this.#pages.get(page) ?? [];
       // Data beside code in one granule is common in DOS programs: mostly nothing is hit.
       if (!list.some((block) => this.#covers(block, start, stop))) continue;
       const kept: number[] = [];
-      let mask = 0;
+      let mask = this.#compiled?.granulesOf(page) ?? 0;
       for (const block of list) {
         if (this.#covers(block, start, stop)) {
           this.#kill(block);
@@ -198,6 +235,15 @@ export class Translator {
       if (kept.length > 0) this.#pages.set(page, kept);
       else this.#pages.delete(page);
     }
+  }
+
+  /** Whether any of `bytes` at `machine`, within one page, is decoded code. */
+  coversCode(machine: number, bytes: number): boolean {
+    if (this.#compiled?.covers(machine, machine + bytes)) return true;
+    const list = this.#pages.get(machine >>> 12);
+    if (!list) return false;
+    for (const block of list) if (this.#covers(block, machine, machine + bytes)) return true;
+    return false;
   }
 
   /** Whether any byte of [start, stop) is code of `block`, in either of its pages. */
@@ -237,6 +283,7 @@ export class Translator {
     const count = i32[(block + BLOCK.count) >> 2]!;
     const slot = hashSlot(machine) >> 2;
     if (i32[slot] === machine && i32[slot + 2] === block) i32[slot] = 0;
+    i32[(block + BLOCK.code) >> 2] = NEVER;
     this.#endAll(block, count);
     // A copy of its beginning may be what runs.
     if (block === this.#cutFrom) this.#endAll(SCRATCH_BLOCK, i32[(SCRATCH_BLOCK + BLOCK.count) >> 2]!);
@@ -269,6 +316,7 @@ export class Translator {
     const bytes = BLOCK_BYTES + (n + 1) * RECORD_BYTES;
     u8.copyWithin(SCRATCH_BLOCK, block, block + bytes);
     i32[(SCRATCH_BLOCK + BLOCK.count) >> 2] = n;
+    i32[(SCRATCH_BLOCK + BLOCK.code) >> 2] = NEVER;
     const last = SCRATCH_BLOCK + BLOCK_BYTES + (n - 1) * RECORD_BYTES;
     const [fusedStart, fusedEnd] = this.#interpreter.fusedRange;
     const handler = view.getUint16(last + RECORD.handler, true);
@@ -290,9 +338,8 @@ export class Translator {
 
   /** Links of branches must not be followed out of a cut block's copy; a helper's number stands in the same place. */
   #cutLink(record: number): number {
-    return this.#cpu.view.getUint16(record + RECORD.handler, true) === HANDLER.helper
-      ? this.#cpu.i32[(record + RECORD.link) >> 2]!
-      : 0;
+    const link = this.#cpu.i32[(record + RECORD.link) >> 2]!;
+    return link & HELPER_LINK ? link : 0;
   }
 
   /**
@@ -308,7 +355,8 @@ export class Translator {
     i32[(SCRATCH_BLOCK + BLOCK.count) >> 2] = 1;
     i32[(SCRATCH_BLOCK + BLOCK.bytes) >> 2] = length;
     i32[(SCRATCH_BLOCK + BLOCK.flags) >> 2] = 0;
-    this.#write(SCRATCH_BLOCK + BLOCK_BYTES, 0, length, 1);
+    i32[(SCRATCH_BLOCK + BLOCK.code) >> 2] = NEVER;
+    this.#write(SCRATCH_BLOCK + BLOCK_BYTES, 0, length, 1, this.#cpu.get("modeKey"));
     this.#writeEnd(SCRATCH_BLOCK + BLOCK_BYTES + RECORD_BYTES, length, 1);
     return length;
   }
@@ -323,11 +371,10 @@ export class Translator {
   }
 
   /** Write the record of the instruction just decoded; true when it ends the block. */
-  #write(record: number, offset: number, length: number, count: number): boolean {
+  #write(record: number, offset: number, length: number, count: number, mode: number): boolean {
     const { view, u8, i32 } = this.#cpu;
     const instruction = this.#instruction;
     const form = instruction.form;
-    const mode = this.#cpu.get("modeKey");
     u8[record + RECORD.offset] = offset;
     u8[record + RECORD.length] = length;
     u8[record + RECORD.count] = count;
@@ -340,6 +387,7 @@ export class Translator {
       instruction.scale | (instruction.address16 ? SHAPE.address16 : 0) | (instruction.memory ? SHAPE.memory : 0);
     if (!form) {
       this.#helper(record, helperNumber("undefined"), 0);
+      this.#native(record, "undefined");
       u8[record + RECORD.shape] = shape;
       return true;
     }
@@ -352,17 +400,29 @@ export class Translator {
     if (repeated) shape |= instruction.repeat === 0xf2 ? SHAPE.repne : SHAPE.rep;
     if (instruction.override >= 0) shape |= SHAPE.override;
     u8[record + RECORD.shape] = shape;
-    if (repeated) this.#helper(record, helperNumber("repeat"), traits.argument ?? 0);
-    else if (traits.helper !== undefined) this.#helper(record, helperNumber(traits.helper), traits.argument ?? 0);
-    else view.setUint16(record + RECORD.handler, this.#arm(form, operandSize, mode), true);
-    return traits.ends === true && !isConditional(form)
-      ? true
-      : traits.endsProtected === true && (mode & MODE.protected) !== 0;
+    const argument = traits.argument ?? 0;
+    if (repeated) {
+      this.#helper(record, helperNumber("repeat"), argument);
+      this.#native(record, `repeat:${argument}:${operandSize >> 3}`);
+    } else if (traits.helper !== undefined) {
+      this.#helper(record, helperNumber(traits.helper), argument);
+      this.#native(record, traits.argument === undefined ? traits.helper : `${traits.helper}:${argument}`);
+    }
+    if (!repeated && (form.row.semantics !== undefined || traits.helper === undefined)) {
+      view.setUint16(record + RECORD.handler, this.#arm(form, operandSize, mode), true);
+    }
+    return traits.ends === true && !isConditional(form);
   }
 
   #helper(record: number, number: number, argument: number): void {
     this.#cpu.view.setUint16(record + RECORD.handler, HANDLER.helper, true);
-    this.#cpu.i32[(record + RECORD.link) >> 2] = number | (argument << 16);
+    this.#cpu.i32[(record + RECORD.link) >> 2] = HELPER_LINK | number | (argument << 16);
+  }
+
+  /** Put a fast path in front of the helper, if there is one. */
+  #native(record: number, key: string): void {
+    const handler = this.#interpreter.natives.get(key);
+    if (handler !== undefined) this.#cpu.view.setUint16(record + RECORD.handler, handler, true);
   }
 
   #arm(form: Form, operandSize: number, mode: number): number {

@@ -34,6 +34,7 @@ export const OP = {
   i32_wrap_i64: 0xa7, i64_extend_i32_s: 0xac, i64_extend_i32_u: 0xad, f64_promote_f32: 0xbb, f32_demote_f64: 0xb6,
   i64_reinterpret_f64: 0xbd, f64_reinterpret_i64: 0xbf, i32_reinterpret_f32: 0xbc, f32_reinterpret_i32: 0xbe,
   i32_extend8_s: 0xc0, i32_extend16_s: 0xc1,
+  bulk_prefix: 0xfc, memory_copy: 0x0a, memory_fill: 0x0b,
 } as const; // biome-ignore format: a table
 
 /** What kind of node a {@link Value} is; plain numbers keep the class monomorphic. */

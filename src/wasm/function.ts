@@ -8,6 +8,8 @@ import {
   ByteWriter,
   type FunctionReference,
   type FunctionType,
+  INDEX_BYTES,
+  type Relocation,
   VALUE_TYPE,
   type ValueType,
 } from "./module.ts";
@@ -34,12 +36,13 @@ const UNALIGNED = 0;
 
 export class FunctionWriter {
   readonly params: readonly Local[];
-  readonly #code = new ByteWriter(512);
+  #code = new ByteWriter(512);
   readonly #localTypes: ValueType[] = [];
   readonly #paramCount: number;
   /** Temporaries free for reuse, by type. */
   readonly #free: Record<ValueType, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   readonly #scopes: Local[][] = [];
+  #relocations: Relocation[] = [];
   #depth = 0;
 
   constructor(type: FunctionType) {
@@ -50,6 +53,38 @@ export class FunctionWriter {
   /** Bytes of code written so far. */
   get size(): number {
     return this.#code.length;
+  }
+
+  /** Calls that wait for their callee's number: for {@link ModuleWriter.define}. Positions are those in `finish()`. */
+  get relocations(): readonly Relocation[] {
+    return this.#relocations;
+  }
+
+  /**
+   * Put what `body` writes at `position`, an earlier `size` of this function, for code whose content is known only when
+   * the rest is written. What it opens it must close; its branches stay inside.
+   */
+  insert(position: number, body: () => void): void {
+    const code = this.#code;
+    const relocations = this.#relocations;
+    this.#code = new ByteWriter(256);
+    this.#relocations = [];
+    body();
+    const inserted = this.#code.bytes.subarray(0, this.#code.length);
+    const joined = new ByteWriter(code.length + inserted.length + 64);
+    joined.append(code.bytes.subarray(0, position));
+    joined.append(inserted);
+    joined.append(code.bytes.subarray(position, code.length));
+    this.#relocations = [
+      ...this.#relocations.map(({ at, callee }) => ({ at: at + position, callee })),
+      ...relocations.map(({ at, callee }) => ({ at: at < position ? at : at + inserted.length, callee })),
+    ];
+    this.#code = joined;
+  }
+
+  /** Structured instructions open at this point. */
+  get depth(): number {
+    return this.#depth;
   }
 
   /** A new local variable, zero at entry. */
@@ -138,6 +173,22 @@ export class FunctionWriter {
     this.#store(OP.i64_store, address, value, offset);
   }
 
+  /** Copy `bytes` from one address to another, as if through a buffer when they overlap. */
+  memoryCopy(target: I32, source: I32, bytes: I32): void {
+    this.#bulk([target, source, bytes], OP.memory_copy, [0, 0]);
+  }
+
+  memoryFill(target: I32, byte: I32, bytes: I32): void {
+    this.#bulk([target, byte, bytes], OP.memory_fill, [0]);
+  }
+
+  #bulk(operands: readonly I32[], opcode: number, memories: readonly number[]): void {
+    for (const operand of operands) this.#push(operand);
+    this.#code.u8(OP.bulk_prefix);
+    this.#code.u32(opcode);
+    for (const memory of memories) this.#code.u8(memory);
+  }
+
   store128(address: I32, value: Value, offset = 0): void {
     this.#store(V128_STORE, address, value, offset);
   }
@@ -162,6 +213,11 @@ export class FunctionWriter {
   }
 
   if(condition: I32, then: () => void, otherwise?: () => void): void {
+    const known = typeof condition === "number" ? condition : constantOf(condition);
+    if (known !== undefined) {
+      (known !== 0 ? then : otherwise)?.();
+      return;
+    }
     this.#push(condition);
     this.#code.u8(OP.if);
     this.#code.u8(0x40);
@@ -199,11 +255,20 @@ export class FunctionWriter {
     this.#code.u8(OP.return);
   }
 
+  #callee(callee: FunctionReference): void {
+    if (callee.index >= 0) {
+      this.#code.u32(callee.index);
+      return;
+    }
+    this.#relocations.push({ at: this.#code.length, callee });
+    for (let i = 0; i < INDEX_BYTES; i++) this.#code.u8(0);
+  }
+
   /** Leave by a call in tail position; needs an engine with tail calls. */
   returnCall(callee: FunctionReference, ...args: I32[]): void {
     for (const arg of args) this.#push(arg);
     this.#code.u8(OP.return_call);
-    this.#code.u32(callee.index);
+    this.#callee(callee);
   }
 
   unreachable(): void {
@@ -239,7 +304,7 @@ export class FunctionWriter {
       case KIND.call:
         for (const arg of value.args as readonly Value[]) this.#push(arg);
         code.u8(OP.call);
-        code.u32((value.callee as FunctionReference).index);
+        this.#callee(value.callee as FunctionReference);
         return;
       case KIND.callIndirect:
         for (const arg of value.args as readonly Value[]) this.#push(arg);
@@ -277,6 +342,8 @@ export class FunctionWriter {
       out.u32(run.count);
       out.u8(VALUE_TYPE[run.type]);
     }
+    const head = out.length;
+    for (const [i, { at, callee }] of this.#relocations.entries()) this.#relocations[i] = { at: at + head, callee };
     out.append(this.#code.bytes.subarray(0, this.#code.length));
     out.u8(OP.end);
     return out.finish();

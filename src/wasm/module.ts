@@ -104,13 +104,24 @@ interface DefinedFunction {
   readonly type: number;
   body: Uint8Array | undefined;
   readonly exported: string | undefined;
+  readonly reference: FunctionReference;
 }
 
-/** A handle to a function of the module being written; `index` is final once all imports are declared. */
+/** A handle to a function of the module being written. */
 export interface FunctionReference {
-  readonly index: number;
+  /** Its number, once all imports are declared; -1 before. */
+  index: number;
   readonly type: FunctionType;
 }
+
+/** A call whose callee had no number yet: five bytes at `at` wait for it. */
+export interface Relocation {
+  readonly at: number;
+  readonly callee: FunctionReference;
+}
+
+/** Bytes of a function index that is filled in later. */
+export const INDEX_BYTES = 5;
 
 /** Collects imports, functions, tables and exports, and encodes them. Imports must be declared before functions. */
 export class ModuleWriter {
@@ -118,8 +129,16 @@ export class ModuleWriter {
   readonly #typeIndex = new Map<string, number>();
   readonly #imports: ImportedFunction[] = [];
   readonly #functions: DefinedFunction[] = [];
-  readonly #elements: number[] = [];
+  readonly #relocations: { body: Uint8Array; relocations: readonly Relocation[] }[] = [];
+  readonly #late: boolean;
+  readonly #elements: FunctionReference[] = [];
+  #table: { readonly name: string; readonly extra: number } | undefined;
   #memory: { module: string; name: string; initial: number; maximum: number; shared: boolean } | undefined;
+
+  /** `late`: imports may be declared after functions; calls then take a few bytes more. */
+  constructor(options: { readonly late?: boolean } = {}) {
+    this.#late = options.late === true;
+  }
 
   /** Index of a function type, shared by equal types. */
   type(type: FunctionType): number {
@@ -138,30 +157,55 @@ export class ModuleWriter {
   }
 
   importFunction(module: string, name: string, type: FunctionType): FunctionReference {
-    if (this.#functions.length > 0) throw new RangeError(`import ${module}.${name} declared after the first function`);
+    if (this.#functions.length > 0 && !this.#late)
+      throw new RangeError(`import ${module}.${name} declared after the first function`);
     const index = this.#imports.push({ module, name, type: this.type(type) }) - 1;
     return { index, type };
   }
 
   /** Reserve a function, so that others can call it; its body is given later by {@link define}. */
   declare(type: FunctionType, exported?: string): FunctionReference {
-    const position = this.#functions.push({ type: this.type(type), body: undefined, exported }) - 1;
-    return { index: this.#imports.length + position, type };
+    const reference = { index: this.#late ? -1 : this.#imports.length + this.#functions.length, type };
+    this.#functions.push({ type: this.type(type), body: undefined, exported, reference });
+    return reference;
   }
 
   /** `body`: local declarations and code, as {@link FunctionWriter.finish} returns them. */
-  define(reference: FunctionReference, body: Uint8Array): void {
-    const slot = this.#functions[reference.index - this.#imports.length];
+  define(reference: FunctionReference, body: Uint8Array, relocations: readonly Relocation[] = []): void {
+    const slot = this.#functions.find((entry) => entry.reference === reference);
     if (!slot) throw new RangeError(`function ${reference.index} is not declared`);
     slot.body = body;
+    if (relocations.length > 0) this.#relocations.push({ body, relocations });
   }
 
   /** Append a function to the module's table (table 0) and return its slot. */
   tableSlot(reference: FunctionReference): number {
-    return this.#elements.push(reference.index) - 1;
+    return this.#elements.push(reference) - 1;
+  }
+
+  /** Slots taken so far. */
+  get tableSize(): number {
+    return this.#elements.length;
+  }
+
+  /** Export table 0 as `name`, with room for `extra` more functions behind those of {@link tableSlot}. */
+  exportTable(name: string, extra: number): void {
+    this.#table = { name, extra };
+  }
+
+  /** Give functions their final numbers, and fill them in where calls wait for them. */
+  #resolve(): void {
+    for (const [position, entry] of this.#functions.entries()) entry.reference.index = this.#imports.length + position;
+    for (const { body, relocations } of this.#relocations) {
+      for (const { at, callee } of relocations) {
+        for (let i = 0; i < INDEX_BYTES; i++)
+          body[at + i] = ((callee.index >>> (7 * i)) & 0x7f) | (i < INDEX_BYTES - 1 ? 0x80 : 0);
+      }
+    }
   }
 
   finish(): Uint8Array<ArrayBuffer> {
+    this.#resolve();
     const out = new ByteWriter(4096);
     out.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
     const section = (id: number, fill: (writer: ByteWriter) => void): void => {
@@ -207,13 +251,19 @@ export class ModuleWriter {
         w.u32(1);
         w.u8(0x70);
         w.u8(1);
-        w.u32(this.#elements.length);
-        w.u32(this.#elements.length);
+        const size = this.#elements.length + (this.#table?.extra ?? 0);
+        w.u32(size);
+        w.u32(size);
       });
     }
     section(7, (w) => {
       const exported = this.#functions.map((entry, position) => ({ entry, position })).filter((e) => e.entry.exported);
-      w.u32(exported.length);
+      w.u32(exported.length + (this.#table ? 1 : 0));
+      if (this.#table) {
+        w.name(this.#table.name);
+        w.u8(1);
+        w.u32(0);
+      }
       for (const { entry, position } of exported) {
         w.name(entry.exported ?? "");
         w.u8(0);
@@ -228,7 +278,7 @@ export class ModuleWriter {
         w.s32(0);
         w.u8(0x0b);
         w.u32(this.#elements.length);
-        for (const index of this.#elements) w.u32(index);
+        for (const reference of this.#elements) w.u32(reference.index);
       });
     }
     section(10, (w) => {

@@ -52,20 +52,20 @@ const NO_CODE = new Uint8Array(CODE.bytes).fill(INT3);
 
 /** Our processor, ready to run cases. */
 export class OracleEngine {
-  readonly #machine: TestMachine;
+  readonly machine: TestMachine;
   readonly #view: DataView;
   /** Scratch pages as the next case expects them outside its window. */
   readonly #pattern = scratchPattern();
 
   constructor() {
-    this.#machine = createMachine();
-    const { memory } = this.#machine;
+    this.machine = createMachine();
+    const { memory } = this.machine;
     this.#view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
     this.#writeTables();
     memory.fill(INT3, CODE.base, CODE.base + CODE.size);
     memory.set(this.#pattern, SCRATCH.base);
-    this.#machine.mode("protected32");
-    const { cpu } = this.#machine.processor;
+    this.machine.mode("protected32");
+    const { cpu } = this.machine.processor;
     cpu.set("exceptionBitmap", 0);
     cpu.set("gdtrBase", KERNEL.gdt);
     cpu.set("gdtrLimit", GDT.bytes - 1);
@@ -80,7 +80,7 @@ export class OracleEngine {
 
   /** Run one case. Throws when the processor ends it otherwise than by an exception: that is a failure, too. */
   run(test: TestCase): TestResult {
-    const machine = this.#machine;
+    const machine = this.machine;
     const { memory } = machine;
     const { cpu } = machine.processor;
     const block = codeBlock(test);
@@ -106,19 +106,19 @@ export class OracleEngine {
 
   /** Write code and drop what was decoded there; dropping everything would take most of a case's time. */
   #writeCode(address: number, bytes: Uint8Array): void {
-    this.#machine.memory.set(bytes, address);
-    this.#machine.processor.cpu.onCodeWrite(MACHINE + address, bytes.length);
+    this.machine.memory.set(bytes, address);
+    this.machine.processor.cpu.onCodeWrite(MACHINE + address, bytes.length);
   }
 
   /** Undo what a case wrote to the code pages. */
   #clearCode(): void {
-    const { memory } = this.#machine;
+    const { memory } = this.machine;
     const words = new Uint32Array(memory.buffer, memory.byteOffset + CODE.base, CODE.size / 4);
     if (words.some((word) => word !== INT3_WORD)) this.#writeCode(CODE.base, new Uint8Array(CODE.size).fill(INT3));
   }
 
   #result(test: TestCase, reason: number): TestResult {
-    const { cpu } = this.#machine.processor;
+    const { cpu } = this.machine.processor;
     const eip = cpu.get("eip") >>> 0;
     const vector = (eip - KERNEL.handlers) / HANDLER_STRIDE;
     const memory = this.#memoryChanges(test);
@@ -147,7 +147,7 @@ export class OracleEngine {
 
   #memoryChanges(test: TestCase): Map<number, number> {
     const changes = new Map<number, number>();
-    const { memory } = this.#machine;
+    const { memory } = this.machine;
     const words = new Uint32Array(memory.buffer, memory.byteOffset + SCRATCH.base, SCRATCH.size / 4);
     const expected = new Uint32Array(this.#pattern.buffer);
     for (let i = 0; i < words.length; i++) {
@@ -163,12 +163,12 @@ export class OracleEngine {
   }
 
   #restorePattern(): void {
-    this.#machine.memory.set(this.#pattern, SCRATCH.base);
+    this.machine.memory.set(this.#pattern, SCRATCH.base);
   }
 
   /** Load a segment register with its hidden part, as the descriptor tables say. */
   #load(segment: number, selector: number): void {
-    const { cpu } = this.#machine.processor;
+    const { cpu } = this.machine.processor;
     if (selector < 4) {
       cpu.setSegment(segment, selector, 0, 0, AR.UNUSABLE);
       return;
@@ -183,7 +183,7 @@ export class OracleEngine {
   }
 
   #loadFpu(image: Uint8Array): void {
-    const { cpu } = this.#machine.processor;
+    const { cpu } = this.machine.processor;
     const source = new DataView(image.buffer, image.byteOffset, image.length);
     const status = source.getUint16(FPU_IMAGE.status, true);
     const tags = source.getUint16(FPU_IMAGE.tag, true);
@@ -202,7 +202,7 @@ export class OracleEngine {
   }
 
   #storeFpu(): Uint8Array {
-    const { cpu } = this.#machine.processor;
+    const { cpu } = this.machine.processor;
     const image = new Uint8Array(FPU_IMAGE.size);
     const target = new DataView(image.buffer);
     const status = cpu.get("fsw");
@@ -226,7 +226,7 @@ export class OracleEngine {
   }
 
   #writeTables(): void {
-    const { memory } = this.#machine;
+    const { memory } = this.machine;
     const view = this.#view;
     const descriptor = (selector: number, base: number, limit: number, ar: number): void => {
       view.setUint32(KERNEL.gdt + selector, ((base & 0xffff) << 16) | (limit & 0xffff), true);

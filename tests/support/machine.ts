@@ -1,6 +1,7 @@
 /** A bare processor with 16 MB of RAM, for tests of instructions. Exceptions are reported, not delivered. */
 import { GPR, SEG } from "../../src/isa/state.ts";
 import { restoreState, saveState } from "../../src/isa/x87/environment.ts";
+import { DEFAULT_COMPILER } from "../../src/processor/compiler/compiler.ts";
 import { P2M_TYPE } from "../../src/processor/cpu.ts";
 import { EXIT, PROC, PROC2 } from "../../src/processor/exits.ts";
 import { MACHINE, STATE } from "../../src/processor/memory-map.ts";
@@ -38,15 +39,28 @@ const SEGMENTS: Record<string, number> = { es: SEG.ES, cs: SEG.CS, ss: SEG.SS, d
 const CODE32 = 0xc09b;
 const DATA32 = 0xc093;
 
+/** Engines that tests run on: the interpreter alone, or everything compiled the first time it is met. */
+const TIERS = {
+  interpreter: undefined,
+  compiled: { ...DEFAULT_COMPILER, threshold: 1, immediate: true },
+} as const;
+export type Tier = keyof typeof TIERS;
+
+/** VMXON_TEST_TIER of the environment, or the interpreter. */
+function defaultTier(): Tier {
+  return process.env["VMXON_TEST_TIER"] === "compiled" ? "compiled" : "interpreter";
+}
+
 /** CPU features of the test machine: everything implemented. */
 export const everything = (): boolean => true;
 
-export function createMachine(): TestMachine {
+export function createMachine(tier: Tier = defaultTier()): TestMachine {
   const processor = new Processor({
     machineBytes: RAM,
     bus: { mmioRead: (_gpa, bytes) => (bytes === 4 ? 0xffffffff : bytes === 2 ? 0xffff : 0xff), mmioWrite() {} },
     signature: 0,
     has: everything,
+    ...(TIERS[tier] && { compiler: TIERS[tier] }),
   });
   const { cpu } = processor;
   for (let frame = 0; frame < RAM >> 12; frame++) cpu.setP2m(frame, MACHINE + frame * 4096, P2M_TYPE.ram);
@@ -87,7 +101,7 @@ export function createMachine(): TestMachine {
       },
       set: (image) => restoreState(cpu.view, STATE, image, FPU_FORMAT),
     },
-    invalidate: () => processor.translator.flush(),
+    invalidate: () => processor.forgetCode(),
     mode(mode) {
       const controls = (["exceptionBitmap", "procControls", "procControls2"] as const).map(
         (name) => [name, cpu.get(name)] as const,

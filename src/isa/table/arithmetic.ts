@@ -1,17 +1,7 @@
 /** Arithmetic, logic, comparison, multiplication and division. SDM 1 7.3.2–7.3.5. */
 import { i32, i64, type Value } from "../../wasm/expression.ts";
 import type { Builder, Operand } from "../builder.ts";
-import {
-  carryOfAdd,
-  carryOfBits,
-  carryOfSub,
-  EFLAGS,
-  keepCarry,
-  lazy,
-  OSZAPC,
-  signExtend,
-  withCarry,
-} from "../flags.ts";
+import { carryOfAdd, carryOfBits, carryOfSub, EFLAGS, OSZAPC, signExtend, withCarry } from "../flags.ts";
 import { type Row, row, type Semantics } from "../row.ts";
 
 const { CF, AF, OF, SF, ZF, PF } = EFLAGS;
@@ -19,17 +9,17 @@ const LOGIC = { writes: OSZAPC & ~AF, undefined: AF } as const;
 
 /** Flags of a + b (+ carry) = r. */
 export function flagsAdd(m: Builder, a: Value, b: Value, r: Value, bits: number): void {
-  m.setFlags(signExtend(r, bits), carryOfAdd(a, b, r, bits));
+  m.setFlagsOf("add", bits, a, b, r);
 }
 
 /** Flags of a - b (- borrow) = r. */
 export function flagsSub(m: Builder, a: Value, b: Value, r: Value, bits: number): void {
-  m.setFlags(signExtend(r, bits), carryOfSub(a, b, r, bits));
+  m.setFlagsOf("sub", bits, a, b, r);
 }
 
 /** Flags of a logical result: CF = OF = AF = 0. */
 export function flagsLogic(m: Builder, r: Value, bits: number): void {
-  m.setFlags(signExtend(r, bits), 0);
+  m.setFlagsOf("logic", bits, r, r, r);
 }
 
 const add: Semantics = (m, dst, src) => {
@@ -43,9 +33,9 @@ const add: Semantics = (m, dst, src) => {
 const adc: Semantics = (m, dst, src) => {
   const b = src!.read();
   const a = dst!.read();
-  const r = m.let(i32.add(i32.add(a, b), lazy.cf(m.flagsResult, m.flagsCarry)));
+  const r = m.let(i32.add(i32.add(a, b), m.carryFlag()));
   dst!.write(r);
-  flagsAdd(m, a, b, r, dst!.bits);
+  m.setFlags(signExtend(r, dst!.bits), carryOfAdd(a, b, r, dst!.bits));
 };
 
 const sub: Semantics = (m, dst, src) => {
@@ -59,9 +49,9 @@ const sub: Semantics = (m, dst, src) => {
 const sbb: Semantics = (m, dst, src) => {
   const b = src!.read();
   const a = dst!.read();
-  const r = m.let(i32.sub(i32.sub(a, b), lazy.cf(m.flagsResult, m.flagsCarry)));
+  const r = m.let(i32.sub(i32.sub(a, b), m.carryFlag()));
   dst!.write(r);
-  flagsSub(m, a, b, r, dst!.bits);
+  m.setFlags(signExtend(r, dst!.bits), carryOfSub(a, b, r, dst!.bits));
 };
 
 const cmp: Semantics = (m, dst, src) => {
@@ -109,8 +99,7 @@ const increment =
     const one = i32.const(1);
     const r = m.let(step === 1 ? i32.add(a, one) : i32.sub(a, one));
     dst!.write(r);
-    const carry = m.let((step === 1 ? carryOfAdd : carryOfSub)(a, one, r, dst!.bits));
-    m.setFlags(signExtend(r, dst!.bits), keepCarry(carry, m.flagsCarry));
+    m.setFlagsOf(step === 1 ? "inc" : "dec", dst!.bits, a, one, r);
   };
 
 /** Flags after a multiplication: CF = OF = `overflow`; SF, PF from the low half, ZF and AF as silicon leaves them. */
@@ -268,8 +257,10 @@ export const ARITHMETIC: readonly Row[] = [
     const r = m.let(i32.sub(expected, old));
     const equal = m.let(i32.eq(expected, old));
     // The destination is written either way (SDM 2A CMPXCHG): a read-only page faults even when the values differ.
+    // Memory first, since it may fault; of registers the destination last, since it may be the accumulator.
+    if (!dst!.memory) acc.write(i32.select(equal, expected, old));
     dst!.write(i32.select(equal, value, old));
-    m.f.if(i32.eqz(equal), () => acc.write(old));
+    if (dst!.memory) acc.write(i32.select(equal, expected, old));
     flagsSub(m, expected, old, r, bits);
   }),
   row("XADD", ["0F C0 /r Eb Gb", "0F C1 /r Ev Gv"], { writes: OSZAPC, lock: true }, (m, dst, src) => {
@@ -296,9 +287,9 @@ export const ARITHMETIC: readonly Row[] = [
   row("CLC", ["F8"], { writes: CF, hot: true }, (m) => m.setFlags(undefined, withCarry(m.flagsCarry, 0))),
   row("STC", ["F9"], { writes: CF, hot: true }, (m) => m.setFlags(undefined, withCarry(m.flagsCarry, 1))),
   row("CMC", ["F5"], { reads: CF, writes: CF }, (m) =>
-    m.setFlags(undefined, withCarry(m.flagsCarry, i32.eqz(lazy.cf(m.flagsResult, m.flagsCarry)))),
+    m.setFlags(undefined, withCarry(m.flagsCarry, i32.eqz(m.carryFlag()))),
   ),
-  row("SALC", ["D6"], { reads: CF }, (m) => m.register(0, 8).write(i32.sub(0, lazy.cf(m.flagsResult, m.flagsCarry)))),
+  row("SALC", ["D6"], { reads: CF }, (m) => m.register(0, 8).write(i32.sub(0, m.carryFlag()))),
   row("DAA", ["27"], { reads: CF | AF, writes: OSZAPC & ~OF, undefined: OF, size: "n", helper: "daa" }),
   row("DAS", ["2F"], { reads: CF | AF, writes: OSZAPC & ~OF, undefined: OF, size: "n", helper: "das" }),
   row("AAA", ["37"], { reads: AF, writes: CF | AF, undefined: OF | SF | ZF | PF, size: "n", helper: "aaa" }),

@@ -1,12 +1,14 @@
 /** Control transfers and string instructions. SDM 1 7.3.8, 7.3.9. */
 import { i32 } from "../../wasm/expression.ts";
 import type { Builder } from "../builder.ts";
-import { CONDITIONS, condition, EFLAGS, OSZAPC } from "../flags.ts";
+import { CONDITIONS, EFLAGS, OSZAPC, packFlags, unpackCarry, unpackResult } from "../flags.ts";
 import { type Row, row, type Semantics } from "../row.ts";
 import { flagsSub } from "./arithmetic.ts";
 import { conditionReads } from "./moves.ts";
 
 const { IF, TF, OF, DF, NT, RF, AC, ID, IOPL, VM, VIF, VIP, ZF } = EFLAGS;
+/** VMX control "interrupt-window exiting" (SDM 3C 25.6.2). */
+const INTERRUPT_WINDOW = 1 << 2;
 const hexByte = (value: number): string => value.toString(16).toUpperCase().padStart(2, "0");
 
 /** An EIP cut to the operand size. */
@@ -55,6 +57,30 @@ const cmps: Semantics = (m) => {
   flagsSub(m, a, b, m.let(i32.sub(a, b)), m.bits);
 };
 
+/** Virtual-8086 mode has rules of its own. */
+const pushf: Semantics = (m) => {
+  const flags = m.let(m.field("eflags"));
+  m.helperIf(i32.and(flags, VM));
+  const image = i32.or(i32.or(flags, EFLAGS.FIXED), packFlags(m.flagsResult, m.flagsCarry));
+  m.push(i32.and(image, ~(VM | RF)), m.bits);
+};
+const popf: Semantics = (m) => {
+  const old = m.let(m.field("eflags"));
+  m.helperIf(i32.and(old, VM));
+  const top = m.pop(m.bits);
+  const value = m.let(top.value);
+  // A trap behind this instruction, or an interrupt that waits: the processor must have a look.
+  m.helperIf(i32.or(i32.and(value, TF), i32.and(m.field("procControls"), INTERRUPT_WINDOW)));
+  const cpl = m.let(m.field("cpl"));
+  const mayIf = i32.geU(i32.and(i32.shrU(old, 12), 3), cpl);
+  const byPrivilege = i32.or(i32.select(mayIf, IF, 0), i32.select(cpl, 0, IOPL));
+  const mask = m.let(i32.or(byPrivilege, TF | DF | NT | (m.bits === 32 ? AC | ID : 0)));
+  const kept = i32.and(i32.and(old, ~RF), i32.xor(mask, -1));
+  top.commit();
+  m.setField("eflags", i32.or(kept, i32.and(value, mask)));
+  m.setFlags(unpackResult(value), unpackCarry(value));
+};
+
 const STRING = { implicit: true, reads: DF } as const;
 const BRANCH = { ends: true, hot: true, implicit: true } as const;
 
@@ -88,7 +114,7 @@ export const CONTROL: readonly Row[] = [
       `J${name}`,
       [`${hexByte(0x70 + cc)} Jb`, `0F ${hexByte(0x80 + cc)} Jz`],
       { ...BRANCH, size: "v", reads: conditionReads(cc), condition: cc },
-      (m) => m.branchIf(condition(cc, m.flagsResult, m.flagsCarry)),
+      (m) => m.branchIf(m.condition(cc)),
     ),
   ),
   row("JMP", ["EB Jb", "E9 Jz"], { ...BRANCH, size: "v" }, (m) => m.branch()),
@@ -158,14 +184,19 @@ export const CONTROL: readonly Row[] = [
   row("ENTER", ["C8 Iw Ib"], { size: "v", helper: "enter" }),
   row("PUSHA", ["60"], { size: "v", helper: "pusha", names: ["PUSHA", "PUSHAD"] }),
   row("POPA", ["61"], { size: "v", helper: "popa", names: ["POPA", "POPAD"] }),
-  row("PUSHF", ["9C"], { size: "v", reads: -1, helper: "pushf", names: ["PUSHF", "PUSHFD"] }),
-  row("POPF", ["9D"], {
-    size: "v",
-    ends: true,
-    writes: OSZAPC | IF | TF | DF | IOPL | NT | AC | ID | VIF,
-    helper: "popf",
-    names: ["POPF", "POPFD"],
-  }),
+  row("PUSHF", ["9C"], { size: "v", implicit: true, reads: -1, helper: "pushf", names: ["PUSHF", "PUSHFD"] }, pushf),
+  row(
+    "POPF",
+    ["9D"],
+    {
+      size: "v",
+      implicit: true,
+      writes: OSZAPC | IF | TF | DF | IOPL | NT | AC | ID | VIF,
+      helper: "popf",
+      names: ["POPF", "POPFD"],
+    },
+    popf,
+  ),
   row("UD0", ["0F FF /r Gd Ed"], { ends: true, dst: "r", helper: "undefined" }),
   row("UD1", ["0F B9 /r Gd Ed"], { ends: true, dst: "r", helper: "undefined" }),
   row("UD2", ["0F 0B"], { ends: true, size: "n", helper: "undefined" }),

@@ -1,14 +1,16 @@
 /** Data movement, stack, bit and shift instructions. SDM 1 7.3.1, 7.3.6. */
-import { i32, i64, type Value } from "../../wasm/expression.ts";
+import { constantOf, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { Builder } from "../builder.ts";
 import {
   CONDITIONS,
   carryOfBits,
-  condition,
   EFLAGS,
   lazy,
   OSZAPC,
+  packFlags,
   signExtend,
+  unpackCarry,
+  unpackResult,
   withCarry,
   withCarryOverflow,
 } from "../flags.ts";
@@ -21,6 +23,10 @@ export function conditionReads(cc: number): number {
   return [OF, CF, ZF, CF | ZF, SF, PF, SF | OF, ZF | SF | OF][cc >> 1] ?? 0;
 }
 
+/** Register numbers as instructions encode them; AH among the byte registers. */
+const ESP = 4;
+const EBP = 5;
+const AH = 4;
 const hexByte = (value: number): string => value.toString(16).toUpperCase().padStart(2, "0");
 
 const move: Semantics = (_m, dst, src) => dst!.write(src!.read());
@@ -34,6 +40,7 @@ const moveExtended =
 
 /** Shifts by 0 change nothing, not even flags, but a memory destination is still written. */
 type Shift = (m: Builder, a: Value, count: Value, bits: number) => { result: Value; cf: Value; of: Value };
+type ShiftOp = "shl" | "shr" | "sar";
 
 const shl: Shift = (m, a, count, bits) => {
   if (bits === 32) {
@@ -63,14 +70,22 @@ const sar: Shift = (m, a, count, bits) => {
 
 /** SHL, SHR, SAR: flags from the result; OF is defined for counts of 1 and computed alike for others. */
 const shift =
-  (kind: Shift): Semantics =>
+  (op: ShiftOp, kind: Shift): Semantics =>
   (m, dst, by) => {
     const bits = dst!.bits;
     const count = m.let(i32.and(by!.read(), 31));
     const a = dst!.read();
+    const known = constantOf(count);
+    if (known !== undefined && known > 0) {
+      const wide = op === "sar" ? m.let(signExtend(a, bits)) : a;
+      const r = m.let((op === "shl" ? i32.shl : op === "shr" ? i32.shrU : i32.shrS)(wide, known));
+      dst!.write(r);
+      m.setFlagsOf(op, bits, wide, count, r, known);
+      return;
+    }
     const { result, cf, of } = kind(m, a, count, bits);
     dst!.write(i32.select(count, result, a));
-    m.f.if(count, () => m.setFlags(signExtend(result, bits), carryOfBits(cf, of)));
+    m.setFlagsIf(count, signExtend(result, bits), carryOfBits(cf, of));
   };
 
 /** ROL and ROR touch CF and OF only. */
@@ -83,18 +98,10 @@ const rotate =
     const replicated = m.let(bits === 32 ? a : bits === 16 ? i32.mul(a, 0x10001) : i32.mul(a, 0x1010101));
     const result = m.let(left ? i32.rotl(replicated, count) : i32.rotr(replicated, count));
     dst!.write(result);
-    m.f.if(count, () => {
-      const top = m.let(i32.and(i32.shrU(result, bits - 1), 1));
-      if (left) {
-        const cf = m.let(i32.and(result, 1));
-        m.setFlags(undefined, withCarryOverflow(m.flagsCarry, cf, i32.xor(top, cf)));
-      } else {
-        m.setFlags(
-          undefined,
-          withCarryOverflow(m.flagsCarry, top, i32.xor(top, i32.and(i32.shrU(result, bits - 2), 1))),
-        );
-      }
-    });
+    const top = i32.and(i32.shrU(result, bits - 1), 1);
+    const cf = left ? i32.and(result, 1) : top;
+    const of = i32.xor(top, left ? cf : i32.and(i32.shrU(result, bits - 2), 1));
+    m.setFlagsIf(count, undefined, withCarryOverflow(m.flagsCarry, cf, of));
   };
 
 /** RCL and RCR rotate through CF: 9-, 17- and 33-bit rotations done in 64 bits. */
@@ -105,18 +112,16 @@ const rotateCarry =
     const masked = i32.and(by!.read(), 31);
     const count = m.let(bits === 32 ? masked : i32.remU(masked, bits + 1));
     const a = dst!.read();
-    const cf = m.let(lazy.cf(m.flagsResult, m.flagsCarry));
+    const cf = m.carryFlag();
     const wide = m.let(i64.or(i64.extendU(a), i64.shl(i64.extendU(cf), BigInt(bits))));
     const forward = m.let(i64.extendU(left ? count : i32.sub(bits + 1, count)));
     const rotated = m.let(i64.or(i64.shl(wide, forward), i64.shrU(wide, i64.sub(BigInt(bits + 1), forward))));
     const result = m.let(i32.wrap(rotated));
     dst!.write(i32.select(count, result, a));
-    m.f.if(count, () => {
-      const out = m.let(i32.and(i32.wrap(i64.shrU(rotated, BigInt(bits))), 1));
-      const top = i32.and(i32.shrU(result, bits - 1), 1);
-      const of = left ? i32.xor(top, out) : i32.xor(top, i32.and(i32.shrU(result, bits - 2), 1));
-      m.setFlags(undefined, withCarryOverflow(m.flagsCarry, out, of));
-    });
+    const out = i32.and(i32.wrap(i64.shrU(rotated, BigInt(bits))), 1);
+    const top = i32.and(i32.shrU(result, bits - 1), 1);
+    const of = left ? i32.xor(top, out) : i32.xor(top, i32.and(i32.shrU(result, bits - 2), 1));
+    m.setFlagsIf(count, undefined, withCarryOverflow(m.flagsCarry, out, of));
   };
 
 /** The six encodings of a shift: by imm8, by 1 and by CL, in byte and operand size. */
@@ -163,10 +168,8 @@ const shiftDouble =
       cf = m.let(i32.and(i32.wrap(left ? i64.shrU(before, 47n) : before), 1));
     }
     dst!.write(i32.select(count, result, a));
-    m.f.if(count, () => {
-      const of = i32.and(i32.shrU(i32.xor(a, result), bits - 1), 1);
-      m.setFlags(signExtend(result, bits), carryOfBits(cf, of));
-    });
+    const of = i32.and(i32.shrU(i32.xor(a, result), bits - 1), 1);
+    m.setFlagsIf(count, signExtend(result, bits), carryOfBits(cf, of));
   };
 
 /** BT, BTS, BTR, BTC. A register bit offset reaches outside the operand: the bit string starts at its address. */
@@ -198,8 +201,9 @@ const scan =
   (m, dst, src) => {
     const value = src!.read();
     // A zero source leaves the destination alone, as every processor since the 386 does.
-    m.f.if(value, () => dst!.write(forward ? i32.ctz(value) : i32.sub(31, i32.clz(value))));
-    m.setFlags(signExtend(value, src!.bits), 0);
+    const index = forward ? i32.ctz(value) : i32.sub(31, i32.clz(value));
+    dst!.write(i32.select(value, index, dst!.read()));
+    m.setFlagsOf("logic", src!.bits, value, value, value);
   };
 
 const exchange: Semantics = (_m, dst, src) => {
@@ -278,8 +282,15 @@ export const MOVES: readonly Row[] = [
     else dst!.write(byteSwap(dst!.read()));
   }),
   row("XLAT", ["D7"], { size: "n", helper: "xlat" }),
-  row("LAHF", ["9F"], { reads: SF | ZF | AF | PF | CF, size: "n", helper: "lahf" }),
-  row("SAHF", ["9E"], { writes: SF | ZF | AF | PF | CF, size: "n", helper: "sahf" }),
+  row("LAHF", ["9F"], { reads: SF | ZF | AF | PF | CF, size: "n" }, (m) => {
+    const image = packFlags(m.flagsResult, m.flagsCarry);
+    m.register(AH, 8).write(i32.or(i32.and(image, SF | ZF | AF | PF | CF), EFLAGS.FIXED));
+  }),
+  row("SAHF", ["9E"], { reads: OF, writes: SF | ZF | AF | PF | CF, size: "n" }, (m) => {
+    const of = i32.mul(lazy.of(m.flagsResult, m.flagsCarry), OF);
+    const flags = m.let(i32.or(i32.and(m.register(AH, 8).read(), SF | ZF | AF | PF | CF), of));
+    m.setFlags(unpackResult(flags), unpackCarry(flags));
+  }),
   row("PUSH", ["50+ Zv", "FF /6 Ev", "68 Iz", "6A Ibs"], { dst: "r", implicit: true, hot: true }, (m, src) =>
     m.push(src!.read(), m.bits),
   ),
@@ -289,21 +300,26 @@ export const MOVES: readonly Row[] = [
     dst!.write(top.value);
   }),
   row("POP", ["8F /0 Ev"], { dst: "w", implicit: true, helper: "popMemory", size: "v" }),
-  row("LEAVE", ["C9"], { size: "v", implicit: true, helper: "leave" }),
+  row("LEAVE", ["C9"], { size: "v", implicit: true }, (m) => {
+    const frame = m.register(EBP, 32).read();
+    const value = m.readStack(frame, m.bits);
+    m.adjustStack(i32.sub(i32.add(frame, m.bits / 8), m.register(ESP, 32).read()));
+    m.register(EBP, m.bits).write(value);
+  }),
   ...[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15].flatMap((cc) => [
     row(
       `SET${CONDITIONS[cc]}`,
       [`0F ${hexByte(0x90 + cc)} /r Eb`],
       { dst: "w", reads: conditionReads(cc), hot: true },
-      (m, dst) => dst!.write(i32.ne(condition(cc, m.flagsResult, m.flagsCarry), 0)),
+      (m, dst) => dst!.write(i32.ne(m.condition(cc), 0)),
     ),
     row(
       `CMOV${CONDITIONS[cc]}`,
       [`0F ${hexByte(0x40 + cc)} /r Gv Ev`],
-      { dst: "w", reads: conditionReads(cc), feature: "cmov" },
+      { reads: conditionReads(cc), feature: "cmov" },
       (m, dst, src) => {
         const value = src!.read();
-        m.f.if(condition(cc, m.flagsResult, m.flagsCarry), () => dst!.write(value));
+        dst!.write(i32.select(m.condition(cc), value, dst!.read()));
       },
     ),
   ]),
@@ -311,9 +327,9 @@ export const MOVES: readonly Row[] = [
   row("ROR", shifts(1), ROTATE, rotate(false)),
   row("RCL", shifts(2), { ...ROTATE }, rotateCarry(true)),
   row("RCR", shifts(3), { ...ROTATE }, rotateCarry(false)),
-  row("SHL", [...shifts(4), ...shifts(6)], SHIFT, shift(shl)),
-  row("SHR", shifts(5), SHIFT, shift(shr)),
-  row("SAR", shifts(7), SHIFT, shift(sar)),
+  row("SHL", [...shifts(4), ...shifts(6)], SHIFT, shift("shl", shl)),
+  row("SHR", shifts(5), SHIFT, shift("shr", shr)),
+  row("SAR", shifts(7), SHIFT, shift("sar", sar)),
   row("SHLD", ["0F A4 /r Ev Gv Ibu", "0F A5 /r Ev Gv CL"], SHIFT, shiftDouble(true)),
   row("SHRD", ["0F AC /r Ev Gv Ibu", "0F AD /r Ev Gv CL"], SHIFT, shiftDouble(false)),
   ...BIT_CHANGES.map(([name, opcode, digit, change]) =>

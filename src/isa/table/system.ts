@@ -1,10 +1,12 @@
 /** System instructions: segments, descriptor tables, control registers, I/O, MSRs. SDM 1 7.3.10–7.3.15, SDM 2. */
+import { i32 } from "../../wasm/expression.ts";
 import { EFLAGS, OSZAPC } from "../flags.ts";
 import { type Row, row } from "../row.ts";
 
 const { ZF, IF, VIF } = EFLAGS;
 
-const SEGMENT_LOAD = { endsProtected: true, dst: "w" } as const;
+const IOPL_SHIFT = 12;
+const SEGMENT_LOAD = { dst: "w" } as const;
 
 export const SYSTEM: readonly Row[] = [
   row("MOV", ["8C /r Ev Sw"], { dst: "w", helper: "moveFromSegment" }),
@@ -25,8 +27,12 @@ export const SYSTEM: readonly Row[] = [
   row("LDS", ["C5 /r Gv Mp"], { ...SEGMENT_LOAD, helper: "loadFarPointer", argument: 3 }),
   row("LFS", ["0F B4 /r Gv Mp"], { ...SEGMENT_LOAD, helper: "loadFarPointer", argument: 4 }),
   row("LGS", ["0F B5 /r Gv Mp"], { ...SEGMENT_LOAD, helper: "loadFarPointer", argument: 5 }),
-  row("CLI", ["FA"], { size: "n", ends: true, writes: IF | VIF, helper: "cli" }),
-  row("STI", ["FB"], { size: "n", ends: true, writes: IF | VIF, helper: "sti" }),
+  row("CLI", ["FA"], { size: "n", writes: IF | VIF, helper: "cli" }, (m) => {
+    const flags = m.let(m.field("eflags"));
+    m.helperIf(i32.ltU(i32.and(i32.shrU(flags, IOPL_SHIFT), 3), m.field("cpl")));
+    m.setField("eflags", i32.and(flags, ~IF));
+  }),
+  row("STI", ["FB"], { size: "n", writes: IF | VIF, helper: "sti" }),
   row("HLT", ["F4"], { size: "n", ends: true, exit: 12, helper: "hlt" }),
   row("IN", ["E4 AL Ibu", "E5 eAX Ibu", "EC AL DX", "ED eAX DX"], { dst: "w", ends: true, exit: 30, helper: "in" }),
   row("OUT", ["E6 Ibu AL", "E7 Ibu eAX", "EE DX AL", "EF DX eAX"], { dst: "r", ends: true, exit: 30, helper: "out" }),

@@ -2,16 +2,28 @@
 import { EFLAGS } from "../../isa/flags.ts";
 import { SEG } from "../../isa/state.ts";
 import { STRING_KIND } from "../../isa/table/control.ts";
-import type { Cpu } from "../cpu.ts";
+import { type Cpu, type InlinePorts, WORD } from "../cpu.ts";
 import { EXIT, exitInstruction, PROC } from "../exits.ts";
+import { BULK_PER_UNIT, MAX_ELEMENTS, NOTED_WORK } from "../interpreter/native-strings.ts";
 import { RECORD, SHAPE } from "../interpreter/record.ts";
-import { SHADOW, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
-import { BREAKPOINT, breakpointKind, CR4, DR7, VECTOR } from "../registers.ts";
-import { address16, type Helper, immediate, jump, STATUS, segmentOf, sizeOf, writeRegister } from "./operands.ts";
+import { BLOCKING, BREAKPOINT, breakpointKind, CR4, DR7, VECTOR } from "../registers.ts";
+import {
+  address16,
+  type Helper,
+  immediate,
+  jump,
+  leaveNext,
+  STATUS,
+  segmentOf,
+  sizeOf,
+  writeRegister,
+} from "./operands.ts";
 
 /** #GP(0) unless IOPL or the TSS's permission bitmap allows the ports (SDM 1 19.5.2). */
 export function checkPorts(cpu: Cpu, port: number, bytes: number): void {
-  if (!cpu.virtual8086 && (!cpu.protectedMode || cpu.cpl <= cpu.iopl)) return;
+  const eflags = cpu.i32[WORD.eflags]!;
+  const virtual8086 = (eflags & EFLAGS.VM) !== 0;
+  if (!virtual8086 && cpu.i32[WORD.cpl]! <= (eflags & EFLAGS.IOPL) >> IOPL_SHIFT) return;
   const base = cpu.segment(SEG.TR, "base");
   const limit = cpu.segment(SEG.TR, "limit") >>> 0;
   // A 16-bit TSS has no bitmap.
@@ -24,7 +36,7 @@ export function checkPorts(cpu: Cpu, port: number, bytes: number): void {
 
 /** DR6 bits of the I/O breakpoints that an access meets (CR4.DE, R/W = 10b; SDM 3B 17.2.4): a trap behind it. */
 function breakpoints(cpu: Cpu, port: number, bytes: number): number {
-  const dr7 = cpu.get("dr7");
+  const dr7 = cpu.i32[WORD.dr7]!;
   let hits = 0;
   if ((dr7 & DR7.ENABLED) === 0 || !(cpu.get("cr4") & CR4.DE)) return hits;
   for (const [i, name] of (["dr0", "dr1", "dr2", "dr3"] as const).entries()) {
@@ -46,7 +58,7 @@ function exitAccess(cpu: Cpu, pc: number, hits: number, exitQualification: numbe
 
 /** Whether an access exits: bitmaps, if used, decide; a wrap around port FFFFh always does (SDM 3C 26.1.3). */
 function ioExits(cpu: Cpu, port: number, bytes: number): boolean {
-  const controls = cpu.get("procControls");
+  const controls = cpu.i32[WORD.procControls]!;
   if (!(controls & PROC.ioBitmaps)) return (controls & PROC.unconditionalIo) !== 0;
   if (port + bytes > 0x10000) return true;
   for (let p = port; p < port + bytes; p++) {
@@ -68,6 +80,28 @@ function qualification(
   return (bytes - 1) | (input ? 8 : 0) | (string ? 16 : 0) | (rep ? 32 : 0) | (immediatePort ? 64 : 0) | (port << 16);
 }
 
+/** Nothing but the access itself is due at this instruction. */
+function plain(cpu: Cpu): boolean {
+  const shadow = cpu.i32[WORD.interruptibility]! & (BLOCKING.STI | BLOCKING.MOV_SS);
+  return (cpu.i32[WORD.eflags]! & EFLAGS.TF) === 0 && shadow === 0;
+}
+
+/** The access without an exit; out of the engine, the access done, when the hypervisor must see what came of it. */
+function inlineAccess(
+  cpu: Cpu,
+  pc: number,
+  ports: InlinePorts,
+  port: number,
+  bytes: 1 | 2 | 4,
+  input: boolean,
+): number {
+  if (input) writeRegister(cpu, 0, bytes, ports.read(pc, port, bytes));
+  else ports.write(pc, port, bytes, cpu.gpr(0));
+  if (!ports.attention(pc)) return STATUS.next;
+  cpu.set("exitReason", EXIT.ioInstruction);
+  return leaveNext(cpu, pc);
+}
+
 function portAccess(cpu: Cpu, pc: number, input: boolean): number {
   const bytes = sizeOf(cpu, pc);
   // DX forms have a register where the immediate forms have none: ra is AL/eAX first for IN, DX first for OUT.
@@ -75,7 +109,13 @@ function portAccess(cpu: Cpu, pc: number, input: boolean): number {
   const port = dx ? cpu.gpr16(2) : immediate(cpu, pc) & 0xff;
   checkPorts(cpu, port, bytes);
   const hits = breakpoints(cpu, port, bytes);
-  if (ioExits(cpu, port, bytes)) return exitAccess(cpu, pc, hits, qualification(bytes, input, false, false, !dx, port));
+  if (ioExits(cpu, port, bytes)) {
+    const inline = cpu.inlinePorts;
+    if (inline !== undefined && hits === 0 && plain(cpu) && inline.accepts(port)) {
+      return inlineAccess(cpu, pc, inline, port, bytes as 1 | 2 | 4, input);
+    }
+    return exitAccess(cpu, pc, hits, qualification(bytes, input, false, false, !dx, port));
+  }
   cpu.watchHits |= hits;
   // Without an exit there is nothing at the other end: devices are the hypervisor's. An open bus reads as ones.
   if (input) writeRegister(cpu, 0, bytes, -1);
@@ -83,6 +123,7 @@ function portAccess(cpu: Cpu, pc: number, input: boolean): number {
 }
 
 const DX_SLOT = 16;
+const IOPL_SHIFT = 12;
 
 /** INS and OUTS: one exit for the whole repetition; the hypervisor moves the data and the registers. */
 function portString(cpu: Cpu, pc: number, input: boolean): number {
@@ -139,27 +180,12 @@ function openBusString(
   return last === 0 ? STATUS.next : jump(cpu, cpu.currentEip(pc));
 }
 
-/** Elements done in one go; then interrupts get their chance. */
-const MAX_ELEMENTS = 1 << 14;
-/**
- * A guest must not keep the host busy for long with few instructions. What a repeated instruction does is counted in
- * units of about one instruction, elements moved in bulk at so many to a unit, and the preemption timer pays for them.
- */
-const BULK_PER_UNIT = 64;
-const NOTED_WORK = 32;
 const MAX_WORK = 1024;
 const PAGE = 4096;
 
 /** With TF set, or a breakpoint on data, there may be a trap after each element. */
 function elementsAtOnce(cpu: Cpu): number {
   return cpu.get("eflags") & EFLAGS.TF || cpu.watches.length > 0 ? 1 : MAX_ELEMENTS;
-}
-
-/** Fast machine offset for `linear`, or -1 when the access must go the slow way. */
-function fast(cpu: Cpu, linear: number, write: boolean): number {
-  const table = (SHADOW.readSupervisor + (cpu.cpl === 3 ? USER_TABLES : 0) + (write ? WRITE_TABLE : 0)) >> 2;
-  const entry = cpu.i32[table + (linear >>> 12)]!;
-  return entry < 0 ? -1 : entry + (linear & (PAGE - 1));
 }
 
 /** Elements from `offset` on, in direction `step`, that stay in the page of `linear` and do not wrap the offset. */
@@ -230,7 +256,7 @@ function repeatString(cpu: Cpu, pc: number, kind: number): number {
   const over = left === 0;
   if (work < NOTED_WORK) return over ? STATUS.next : jump(cpu, cpu.currentEip(pc));
   // Out of the engine, so that the timer can see how long this took.
-  cpu.extraWork += Math.floor(work);
+  cpu.set("extraWork", cpu.get("extraWork") + Math.floor(work));
   cpu.set("startEip", over ? cpu.nextEip(pc) : cpu.currentEip(pc));
   return STATUS.exit;
 }
@@ -248,7 +274,7 @@ function bulk(
   di: number,
   most: number,
 ): number {
-  const to = fast(cpu, dst, true);
+  const to = cpu.host(dst, true);
   if (to < 0) return 0;
   let n = Math.min(most, roomInPage(dst, di, step, bytes, short), segmentRoom(cpu, SEG.ES, di, step, bytes, true));
   const { u8, i32, view } = cpu;
@@ -262,7 +288,7 @@ function bulk(
     else for (let i = 0; i < n; i++) view.setUint16(first + i * 2, value & 0xffff, true);
     return n;
   }
-  const from = fast(cpu, src, false);
+  const from = cpu.host(src, false);
   if (from < 0) return 0;
   n = Math.min(n, roomInPage(src, si, step, bytes, short));
   if (n < 2) return 0;

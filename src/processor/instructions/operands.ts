@@ -1,6 +1,6 @@
 /** Operands of the current operation, for instructions carried out in TypeScript. */
 import { GPR, SEG } from "../../isa/state.ts";
-import type { Cpu } from "../cpu.ts";
+import { type Cpu, WORD } from "../cpu.ts";
 import { RECORD, SHAPE, STATUS } from "../interpreter/record.ts";
 import { STATE } from "../memory-map.ts";
 
@@ -64,7 +64,7 @@ export function writeOperand(cpu: Cpu, pc: number, bytes: number, value: number)
 
 /** Continue at `eip` (already cut): the block is left. */
 export function jump(cpu: Cpu, eip: number): number {
-  cpu.set("startEip", eip);
+  cpu.i32[WORD.startEip] = eip;
   return STATUS.jump;
 }
 
@@ -75,7 +75,7 @@ export function jumpNext(cpu: Cpu, pc: number): number {
 
 /** Leave `run` at the next instruction, so that the processor looks at events before it goes on. */
 export function leaveNext(cpu: Cpu, pc: number): number {
-  cpu.set("startEip", cpu.nextEip(pc));
+  cpu.i32[WORD.startEip] = cpu.nextEip(pc);
   return STATUS.exit;
 }
 

@@ -20,7 +20,7 @@ import {
 } from "./operands.ts";
 import { mergeFlags } from "./transfers.ts";
 
-const { CF, PF, AF, ZF, SF, OF } = EFLAGS;
+const { CF, PF, AF, ZF, SF } = EFLAGS;
 const AL = GPR.eax;
 const AH = GPR.eax + 1;
 
@@ -96,17 +96,6 @@ const enter: Helper = (cpu, pc) => {
     cpu.setGpr(4, esp);
     throw fault;
   }
-  return STATUS.next;
-};
-
-const leave: Helper = (cpu, pc) => {
-  const bytes = sizeOf(cpu, pc);
-  const mask = cpu.stackMask;
-  const ebp = cpu.gpr(5);
-  const value = cpu.read(cpu.linear(SEG.SS, ebp & mask, bytes, false), bytes);
-  const esp = cpu.gpr(4);
-  cpu.setGpr(4, (esp & ~mask) | ((ebp + bytes) & mask));
-  writeRegister(cpu, GPR.ebp, bytes, value);
   return STATUS.next;
 };
 
@@ -265,20 +254,10 @@ export const SIMPLE: Record<string, Helper> = {
     cpu.setArithmetic(szp(al));
     return STATUS.next;
   },
-  lahf: (cpu) => {
-    cpu.setByteSlot(AH, (cpu.eflags() & (SF | ZF | AF | PF | CF)) | EFLAGS.FIXED);
-    return STATUS.next;
-  },
-  sahf: (cpu) => {
-    const mask = SF | ZF | AF | PF | CF;
-    cpu.setArithmetic((cpu.eflags() & OF) | (cpu.byteSlot(AH) & mask));
-    return STATUS.next;
-  },
   undefined: (cpu) => {
     throw cpu.fault(VECTOR.UD);
   },
   enter,
-  leave,
   pusha,
   popa,
   popMemory,

@@ -273,12 +273,6 @@ export function applyCr4(cpu: Cpu, value: number): void {
   if ((old ^ value) & (CR4.PSE | CR4.PAE | CR4.PGE)) cpu.flushAll();
 }
 
-export function applyCr3(cpu: Cpu, value: number): void {
-  cpu.set("cr3", value);
-  if (cpu.get("cr4") & CR4.PGE) cpu.flushNonGlobal();
-  else cpu.flushAll();
-}
-
 /** MOV to CR0: #GP for impossible combinations (SDM 3A 2.5). */
 export function writeCr0(cpu: Cpu, value: number): void {
   if (value & CR0.PG && !(value & CR0.PE)) throw cpu.fault(VECTOR.GP, 0);
@@ -316,7 +310,7 @@ const moveToControl: Helper = (cpu, pc) => {
     case 3:
       if (cpu.get("procControls") & PROC.cr3Load && !isTarget(cpu, value))
         return exitInstruction(cpu, pc, EXIT.crAccess, qualification);
-      applyCr3(cpu, value);
+      cpu.loadCr3(value);
       return jumpNext(cpu, pc);
     default:
       if (ownedChange(cpu.get("cr4Mask"), value, cpu.get("cr4Shadow")))
@@ -460,12 +454,16 @@ const wrmsr: Helper = (cpu, pc) => {
   return STATUS.next;
 };
 
+/** 2^32. */
+const WORD = 0x1_0000_0000;
+
 const rdtsc: Helper = (cpu, pc) => {
   if (cpu.get("cr4") & CR4.TSD && cpu.cpl !== 0) throw cpu.fault(VECTOR.GP, 0);
   if (cpu.get("procControls") & PROC.rdtsc) return exitInstruction(cpu, pc, EXIT.rdtsc, 0);
-  const tsc = cpu.tsc(pc);
-  cpu.setGpr(0, Number(tsc & 0xffffffffn) | 0);
-  cpu.setGpr(2, Number((tsc >> 32n) & 0xffffffffn) | 0);
+  const ticks = cpu.ticks(pc);
+  const low = (ticks % WORD) + (cpu.tscOffsetLow >>> 0);
+  cpu.setGpr(0, low | 0);
+  cpu.setGpr(2, (Math.floor(ticks / WORD) + cpu.tscOffsetHigh + (low >= WORD ? 1 : 0)) | 0);
   return STATUS.next;
 };
 

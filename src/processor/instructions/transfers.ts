@@ -16,6 +16,7 @@ import {
   selectorError,
 } from "../descriptors.ts";
 import { EXIT, exitInstruction, INTERRUPTION } from "../exits.ts";
+import { RECORD } from "../interpreter/record.ts";
 import { deliver, restoring, SOURCE, softwareInterruptV86, stackFromTss } from "../interrupts.ts";
 import { AR, CR4, SYSTEM_TYPE, TYPE, VECTOR } from "../registers.ts";
 import { switchTask, TASK_SOURCE } from "../tasks.ts";
@@ -108,8 +109,14 @@ function pushPair(cpu: Cpu, cs: number, eip: number, bytes: number): void {
   }
 }
 
+/** EFLAGS is about to be saved in a TSS by the operation at `pc`. */
+function settle(cpu: Cpu, pc: number): void {
+  cpu.settleResume(cpu.get("budget") - cpu.u8[pc + RECORD.count]! + 1);
+}
+
 /** A far transfer whose selector names a gate or a TSS. */
 function throughSystem(cpu: Cpu, pc: number, selector: number, d: Descriptor, call: boolean): number {
+  settle(cpu, pc);
   const ar = accessRights(d);
   const error = selectorError(selector);
   if (dplOf(ar) < Math.max(cpu.cpl, selector & 3)) throw cpu.fault(VECTOR.GP, error);
@@ -266,6 +273,7 @@ const iret: Helper = (cpu, pc) => {
     return leave(cpu, eip);
   }
   if (cpu.get("eflags") & EFLAGS.NT) {
+    settle(cpu, pc);
     const link = cpu.readSystem(cpu.segment(SEG.TR, "base"), 2);
     switchTask(cpu, link, TASK_SOURCE.iret, cpu.nextEip(pc), 0);
     return afterTaskSwitch(cpu);

@@ -4,7 +4,7 @@
  * the state page.
  */
 import type { Builder, Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
-import { EFLAGS } from "../../isa/flags.ts";
+import { condition, EFLAGS, type FlagOp, flagKind, lazy, lazyPair } from "../../isa/flags.ts";
 import { type Form, MEMORY_OPERAND, operandBits, VECTOR_OPERAND } from "../../isa/row.ts";
 import { FIELD, type FieldName, GPR, SEG, segmentField, VECTOR_GATE } from "../../isa/state.ts";
 import { MXCSR_DEFAULT } from "../../isa/vector/constants.ts";
@@ -14,7 +14,8 @@ import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
 import { helperNumber } from "../helpers.ts";
 import { STATE } from "../memory-map.ts";
-import { VECTOR } from "../registers.ts";
+import { AR, VECTOR } from "../registers.ts";
+import { hostAddress, notPlain } from "../shadow.ts";
 import { RECORD, SHAPE, VARIANT } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
 import { vectorOperand, vectorRegister } from "./vector.ts";
@@ -37,6 +38,8 @@ export interface ArmContext {
   /** Leave for the fault path. */
   fault(): void;
   faultIf(condition: I32): void;
+  /** Let the helper of the record's link carry the instruction out, and leave as it says. */
+  helper(): void;
   /** Leave for `eip`. */
   jump(eip: Value): void;
   /** Leave for a direct target whose block may be linked at the record. `wrapped` is non-zero when it must not be. */
@@ -45,7 +48,6 @@ export interface ArmContext {
   leaveTo(helper: number): void;
 }
 
-const PAGE = 4096;
 /** FSW.ES: an unmasked x87 exception is pending. */
 const X87_PENDING = 0x80;
 const VECTOR_BYTES = 16;
@@ -222,8 +224,25 @@ export class Arm implements Builder {
     return this.#context.flagsCarry();
   }
 
+  carryFlag(): Value {
+    return lazy.cf(this.flagsResult, this.flagsCarry);
+  }
+
+  condition(cc: number): Value {
+    return condition(cc, this.flagsResult, this.flagsCarry);
+  }
+
   setFlags(result: I32 | undefined, carry: I32 | undefined): void {
     this.#context.setFlags(result, carry);
+  }
+
+  setFlagsIf(condition: Value, result: I32 | undefined, carry: I32 | undefined): void {
+    this.f.if(condition, () => this.setFlags(result, carry));
+  }
+
+  setFlagsOf(op: Exclude<FlagOp, "explicit">, bits: number, a: Value, b: Value, r: Value, count = 0): void {
+    const [result, carry] = lazyPair(flagKind(op, bits, count), a, b, r, this.flagsCarry);
+    this.setFlags(result, carry);
   }
 
   // ---- memory ---------------------------------------------------------------------------------------------------
@@ -268,16 +287,15 @@ export class Arm implements Builder {
     const { f, s, shared, inline, readTable } = this.#context;
     const slow = bits === 8 ? shared.read8 : bits === 16 ? shared.read16 : shared.read32;
     if (!inline) return this.#checked(slow, s, linear);
-    const inPage = this.let(i32.and(linear, PAGE - 1));
-    const entry = this.let(i32.load(i32.add(readTable, i32.and(i32.shrU(linear, 10), -4))));
+    const host = this.let(hostAddress(readTable, linear));
     const value = f.temporary("i32");
     f.if(
-      i32.ltS(guard(entry, inPage, bits), 0),
+      notPlain(host, bits / 8),
       () => {
         f.set(value, call(shared.slowRead, linear, bits / 8));
         this.#checkFault();
       },
-      () => f.set(value, this.#readSlot(i32.add(entry, inPage), 0, bits)),
+      () => f.set(value, this.#readSlot(host, 0, bits)),
     );
     return value.get;
   }
@@ -291,15 +309,14 @@ export class Arm implements Builder {
       this.#checkFault();
       return;
     }
-    const inPage = this.let(i32.and(linear, PAGE - 1));
-    const entry = this.let(i32.load(i32.add(writeTable, i32.and(i32.shrU(linear, 10), -4))));
+    const host = this.let(hostAddress(writeTable, linear));
     f.if(
-      i32.ltS(guard(entry, inPage, bits), 0),
+      notPlain(host, bits / 8),
       () => {
-        f.do(call(shared.writeBeside, s, linear, value, bits / 8));
+        f.do(call(shared.slowWrite, linear, value, bits / 8));
         this.#checkFault();
       },
-      () => this.#writeSlot(i32.add(entry, inPage), 0, bits, value),
+      () => this.#writeSlot(host, 0, bits, value),
     );
   }
 
@@ -321,22 +338,18 @@ export class Arm implements Builder {
         const probe = bits === 8 ? shared.modify8 : bits === 16 ? shared.modify16 : shared.modify32;
         return this.#checked(probe, s, linear);
       }
-      const inPage = this.let(i32.and(linear, PAGE - 1));
-      const entry = this.let(i32.load(i32.add(writeTable, i32.and(i32.shrU(linear, 10), -4))));
       const value = f.temporary("i32");
       const place = f.temporary("i32");
       host = place;
+      f.set(place, hostAddress(writeTable, linear));
       f.if(
-        i32.ltS(guard(entry, inPage, bits), 0),
+        notPlain(place.get, bits / 8),
         () => {
           f.set(place, 0);
           f.set(value, call(shared.slowModify, linear as Value, bits / 8));
           this.#checkFault();
         },
-        () => {
-          f.set(place, i32.add(entry, inPage));
-          f.set(value, this.#readSlot(place.get, 0, bits));
-        },
+        () => f.set(value, this.#readSlot(place.get, 0, bits)),
       );
       return value.get;
     };
@@ -350,7 +363,7 @@ export class Arm implements Builder {
             place.get,
             () => this.#writeSlot(place.get, 0, bits, value),
             () => {
-              f.do(call(shared.writeBeside, s, at, value, bits / 8));
+              f.do(call(shared.slowWrite, at, value, bits / 8));
               this.#checkFault();
             },
           );
@@ -410,6 +423,15 @@ export class Arm implements Builder {
     return { value, commit: () => this.f.store32(s, i32.add(top, bits / 8), GPR.esp) };
   }
 
+  readStack(offset: I32, bits: number): Value {
+    const { s, shared } = this.#context;
+    const at = typeof offset === "number" ? i32.const(offset) : this.let(offset);
+    if (this.#flatStack) return this.#load(at, bits);
+    const big = i32.and(i32.load(s, segmentField(SEG.SS, "ar")), AR.DB);
+    const cut = this.let(i32.select(big, at, i32.and(at, 0xffff)));
+    return this.#load(this.#checked(shared.segment, s, SEG.SS, cut, bits / 8 - 1, 0), bits);
+  }
+
   adjustStack(bytes: I32): void {
     const { s, shared } = this.#context;
     if (this.#flatStack) this.f.store32(s, i32.add(i32.load(s, GPR.esp), bytes), GPR.esp);
@@ -449,6 +471,10 @@ export class Arm implements Builder {
 
   branchIf(condition: I32): void {
     this.f.if(condition, () => this.branch());
+  }
+
+  helperIf(condition: I32): void {
+    this.f.if(condition, () => this.#context.helper());
   }
 
   raise(vector: number, error: I32 = 0): void {
@@ -509,11 +535,6 @@ export class Arm implements Builder {
       () => f.store32(s, value, GPR.ecx),
     );
   }
-}
-
-/** Negative when the entry is, or when an access of `bits` at `inPage` would leave the page. */
-function guard(entry: Value, inPage: Value, bits: number): Value {
-  return bits === 8 ? entry : i32.or(entry, i32.sub(PAGE - bits / 8, inPage));
 }
 
 function readOnly(): never {

@@ -9,19 +9,21 @@ import { call, callIndirect, type I32, i32, type Value } from "../../wasm/expres
 import { FunctionWriter, type Label } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { BLOCK_HASH, EXECUTE_TABLE, STATE } from "../memory-map.ts";
+import { hostAddress } from "../shadow.ts";
 import type { ArmContext } from "./arm.ts";
 import { blockSlot } from "./block-hash.ts";
-import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, RECORD, RECORD_BYTES, RUN, STATUS } from "./record.ts";
+import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, NEXT, RECORD, RECORD_BYTES, RUN, SKIP, STATUS } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
 
 /** Writes the operation at `context.pc`; falls through to the next operation. `advance` moves on within a fused pair. */
 export type ArmWriter = (context: ArmContext, advance: () => void) => void;
 
-const PAGE_OFFSET = 4095;
+const PAGE = 4096;
 
 export class DispatchLoop {
   readonly #module: ModuleWriter;
   readonly #shared: SharedFunctions;
+  readonly #deliverFault: FunctionReference;
   readonly #runtime: Runtime;
   readonly #f: FunctionWriter;
   readonly #pc;
@@ -31,11 +33,22 @@ export class DispatchLoop {
   readonly #readTable;
   readonly #writeTable;
   readonly #block;
+  readonly #regions: FunctionReference;
   readonly #status;
   /** The state page: a constant, so that every field is one access with a fixed offset. */
   readonly #s = i32.const(STATE);
 
-  constructor(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime, run: FunctionReference) {
+  /** `regions`: (code) → NEXT, see `regions.ts`. */
+  constructor(
+    module: ModuleWriter,
+    shared: SharedFunctions,
+    runtime: Runtime,
+    run: FunctionReference,
+    regions: FunctionReference,
+    deliverFault: FunctionReference,
+  ) {
+    this.#regions = regions;
+    this.#deliverFault = deliverFault;
     this.#module = module;
     this.#shared = shared;
     this.#runtime = runtime;
@@ -99,19 +112,70 @@ export class DispatchLoop {
       this.#find();
       f.loop((enter) => {
         f.if(i32.ltU(this.#load("budget"), i32.load(this.#block.get, BLOCK.count)), () => this.#leave(RUN.budget));
+        this.#enterCompiled(dispatch);
         f.set(this.#pc, i32.add(this.#block.get, BLOCK_BYTES));
         f.block((fault) => {
           f.loop((next) => this.#operations(arms, { dispatch, enter, fault, next }));
         });
         // Nothing of the current instruction has happened; EIP points to it.
-        this.#retire(1);
         f.set(this.#start, i32.add(this.#start.get, i32.load8u(this.#pc.get, RECORD.offset)));
+        this.#sync();
+        f.if(call(this.#deliverFault, this.#start.get), () => {
+          // A fault takes one tick of the timer, or a guest that can only fault would never leave.
+          this.#retire();
+          f.set(this.#start, this.#load("eip"));
+          f.br(dispatch);
+        });
+        this.#retire(1);
         this.#leave(RUN.fault);
       });
     });
     f.unreachable();
     this.#module.define(run, f.finish());
     return f.size;
+  }
+
+  /** Run the compiled code of the block about to be entered, if there is some; else count, and say when it is hot. */
+  #enterCompiled(dispatch: Label): void {
+    const f = this.#f;
+    const code = f.let(i32.load(this.#block.get, BLOCK.code));
+    f.if(
+      i32.gtS(code, 0),
+      () => {
+        const skip = f.let(this.#load("skipRegions"));
+        f.if(
+          skip,
+          () => f.if(i32.eq(skip, SKIP.block), () => this.#store("skipRegions", SKIP.none)),
+          () => {
+            this.#sync();
+            this.#store("eip", this.#start.get);
+            this.#store("linkSlot", 0);
+            f.set(this.#status, call(this.#regions, code));
+            f.set(this.#result, this.#load("flagsResult"));
+            f.set(this.#carry, this.#load("flagsCarry"));
+            f.set(this.#start, this.#load("eip"));
+            f.brIf(i32.eqz(this.#status.get), dispatch);
+            f.if(i32.eq(this.#status.get, NEXT.fault), () => {
+              f.if(i32.eqz(call(this.#deliverFault, this.#start.get)), () => f.return(RUN.fault));
+              this.#store("budget", i32.sub(this.#load("budget"), 1));
+              f.set(this.#start, this.#load("eip"));
+              f.br(dispatch);
+            });
+            f.if(i32.eq(this.#status.get, NEXT.exit), () => f.return(RUN.exit));
+            const skipped = i32.select(i32.eq(this.#status.get, NEXT.budget), SKIP.stay, SKIP.block);
+            this.#store("skipRegions", skipped);
+            f.br(dispatch);
+          },
+        );
+      },
+      () => {
+        f.if(i32.eq(code, -1), () => {
+          this.#store("hotBlock", this.#block.get);
+          this.#leave(RUN.hot);
+        });
+        f.store32(this.#block.get, i32.add(code, 1), BLOCK.code);
+      },
+    );
   }
 
   /** Find the block at `start`, or leave. */
@@ -127,9 +191,13 @@ export class DispatchLoop {
       });
       const linear = f.let(this.#linear(this.#start.get));
       // The execute table lies at a fixed distance from the read table of the same privilege.
-      const frame = f.let(i32.load(i32.add(this.#readTable.get, i32.and(i32.shrU(linear, 10), -4)), EXECUTE_TABLE));
-      f.if(i32.ltS(frame, 0), () => this.#leave(RUN.miss));
-      const machine = f.let(i32.add(frame, i32.and(linear, PAGE_OFFSET)));
+      const host = f.temporary("i32");
+      const machine = host.get;
+      f.set(host, hostAddress(this.#readTable.get, linear, EXECUTE_TABLE));
+      f.if(i32.ltS(machine, 0), () => {
+        f.set(host, call(this.#shared.fetchFill, linear));
+        f.if(i32.ltS(machine, 0), () => this.#leave(RUN.miss));
+      });
       const slot = f.let(blockSlot(machine));
       const otherMode = i32.xor(i32.load(slot, BLOCK_HASH + 4), this.#load("modeKey"));
       f.if(i32.or(i32.xor(i32.load(slot, BLOCK_HASH), machine), otherMode), () => this.#leave(RUN.miss));
@@ -148,8 +216,8 @@ export class DispatchLoop {
         f.if(i32.gtU(last, i32.load(this.#s, segmentField(SEG.CS, "limit"))), () => this.#leave(RUN.verify));
       });
       f.if(i32.and(flags, BLOCK_FLAG.crosses), () => {
-        const behind = i32.and(i32.shrU(i32.add(linear, PAGE_OFFSET + 1), 10), -4);
-        const mapped = i32.load(i32.add(this.#readTable.get, behind), EXECUTE_TABLE);
+        const behind = f.let(i32.and(i32.add(linear, PAGE), -PAGE));
+        const mapped = hostAddress(this.#readTable.get, behind, EXECUTE_TABLE);
         f.if(i32.ne(mapped, i32.load(this.#block.get, BLOCK.crossing)), () => this.#leave(RUN.verify));
       });
     });
@@ -159,9 +227,7 @@ export class DispatchLoop {
     const f = this.#f;
     const writers: (() => void)[] = [
       () => {
-        this.#sync();
-        f.set(this.#status, call(this.#shared.helper, i32.load(this.#pc.get, RECORD.link), this.#pc.get));
-        this.#settle(labels);
+        this.#helper(labels);
       },
       () => this.#end(labels),
       ...arms.map((arm) => () => {
@@ -191,6 +257,13 @@ export class DispatchLoop {
     const type = this.#module.type({ params: ["i32"], results: ["i32"] });
     const slot = i32.sub(i32.load16u(this.#pc.get, RECORD.handler), writers.length);
     f.set(this.#status, callIndirect(type, "i32", slot, this.#pc.get));
+    this.#settle(labels);
+  }
+
+  /** Let the TypeScript helper of the current operation carry it out. */
+  #helper(labels: { dispatch: Label; fault: Label; next: Label }): void {
+    this.#sync();
+    this.#f.set(this.#status, call(this.#shared.helper, i32.load(this.#pc.get, RECORD.link), this.#pc.get));
     this.#settle(labels);
   }
 
@@ -262,6 +335,7 @@ export class DispatchLoop {
       },
       fault: () => f.br(labels.fault),
       faultIf: (condition) => f.brIf(condition, labels.fault),
+      helper: () => this.#helper(labels),
       jump: (eip) => {
         f.set(this.#start, eip);
         this.#retire();

@@ -9,10 +9,13 @@ import { defineRuntime, type Runtime } from "../../isa/vector/runtime.ts";
 import { call, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, ModuleWriter } from "../../wasm/module.ts";
-import { STATE } from "../memory-map.ts";
+import { defineLazyFlags } from "../compiler/lazy-flags.ts";
+import { MAX_REGIONS, STATE } from "../memory-map.ts";
 import { Arm, type ArmContext } from "./arm.ts";
 import { type ArmWriter, DispatchLoop } from "./dispatch-loop.ts";
-import { STATUS, VARIANT } from "./record.ts";
+import { defineNatives } from "./natives.ts";
+import { RECORD, STATUS, VARIANT } from "./record.ts";
+import { defineRegions, TABLE_EXPORT } from "./regions.ts";
 import { defineShared, type SharedFunctions } from "./shared.ts";
 import { defineX87Arms } from "./x87.ts";
 
@@ -32,6 +35,12 @@ export interface Interpreter {
   readonly fused: Uint16Array;
   /** First handler number of fused pairs, and the number behind the last. */
   readonly fusedRange: readonly [number, number];
+  /** Handler number of the function table's slot 0. */
+  readonly tableBase: number;
+  /** First slot of the function table for compiled regions. */
+  readonly firstRegion: number;
+  /** Handlers of the natives, by their keys (see natives.ts). */
+  readonly natives: ReadonlyMap<string, number>;
   /** Arms in the loop and behind a call, for reports. */
   readonly hot: number;
   readonly cold: number;
@@ -147,6 +156,7 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime
       },
       fault: () => f.return(STATUS.fault),
       faultIf: (condition) => f.if(condition, () => f.return(STATUS.fault)),
+      helper: () => f.return(call(shared.helper, i32.load(pc, RECORD.link), pc)),
       jump: leave,
       jumpLinked: leave,
       leaveTo: (helper) => f.return(call(shared.helper, helper, pc)),
@@ -158,14 +168,15 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime
   return reference;
 }
 
-/** Generate the interpreter module. Imports: env.memory, env.slowRead, env.slowModify, env.slowWrite, env.helper. */
+/** Generate the interpreter module. Imports: env.memory, env.helper and those of {@link AccessImports}. */
 export function generateInterpreter(): Interpreter {
   const module = new ModuleWriter();
   module.importMemory("env", "memory", 1, MAX_MEMORY_PAGES);
   const imports = {
-    slowRead: module.importFunction("env", "slowRead", { params: ["i32", "i32"], results: ["i32"] }),
-    slowModify: module.importFunction("env", "slowModify", { params: ["i32", "i32"], results: ["i32"] }),
-    slowWrite: module.importFunction("env", "slowWrite", { params: ["i32", "i32", "i32"], results: [] }),
+    codeWrite: module.importFunction("env", "codeWrite", { params: ["i32", "i32"], results: [] }),
+    readElsewhere: module.importFunction("env", "readElsewhere", { params: ["i32", "i32", "i32"], results: ["i32"] }),
+    writeElsewhere: module.importFunction("env", "writeElsewhere", { params: ["i32", "i32"], results: ["i32"] }),
+    coversCode: module.importFunction("env", "coversCode", { params: ["i32", "i32"], results: ["i32"] }),
     helper: module.importFunction("env", "helper", { params: ["i32", "i32"], results: ["i32"] }),
   };
   const run = module.declare({ params: [], results: ["i32"] }, "run");
@@ -214,6 +225,9 @@ export function generateInterpreter(): Interpreter {
     for (const bits of [16, 32])
       for (const variant of Object.values(VARIANT)) handlers[armIndex(form.id, bits, variant)] = handler;
   }
+  const { arms: nativeArms, deliverFault } = defineNatives(module, shared);
+  const natives = new Map<string, number>();
+  for (const [key, reference] of nativeArms) natives.set(key, coldStart + module.tableSlot(reference));
   const arms: ArmWriter[] = [
     ...hot.map(
       (spec): ArmWriter =>
@@ -229,12 +243,17 @@ export function generateInterpreter(): Interpreter {
         },
     ),
   ];
-  const loopBytes = new DispatchLoop(module, shared, runtime, run).write(run, arms);
+  const regions = defineRegions(module, defineLazyFlags(module));
+  module.exportTable(TABLE_EXPORT, MAX_REGIONS);
+  const loopBytes = new DispatchLoop(module, shared, runtime, run, regions, deliverFault).write(run, arms);
   return {
     bytes: module.finish(),
     handlers,
     fused,
     fusedRange: [fusedStart, coldStart],
+    tableBase: coldStart,
+    firstRegion: module.tableSize,
+    natives,
     hot: hot.length + pairs.length,
     cold: cold.length,
     loopBytes,

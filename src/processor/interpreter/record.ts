@@ -32,6 +32,8 @@ export const RECORD = {
 
 export const RECORD_BYTES = 24;
 
+/** Marks a link that is a helper's number, with its argument above bit 16: blocks stand below this address. */
+export const HELPER_LINK = 1 << 30;
 /** What RECORD.ra and rb hold for a vector register: its number times this, so that sixteen fit. */
 export const VECTOR_SLOT = 16;
 
@@ -52,6 +54,8 @@ export const BLOCK = {
   mode: 16,
   /** u32: machine offset of the second page if the (only) instruction crosses into one. */
   crossing: 20,
+  /** i32: reference to the compiled code that begins here (see CODE_REF), or minus the executions left until it pays. */
+  code: 24,
 } as const;
 
 export const BLOCK_BYTES = 32;
@@ -60,7 +64,30 @@ export const BLOCK_BYTES = 32;
 export const BLOCK_FLAG = { checkLimit: 1, crosses: 2 } as const;
 
 /** What the interpreter's `run` returns. */
-export const RUN = { budget: 0, fault: 1, miss: 2, exit: 3, verify: 4 } as const;
+export const RUN = { budget: 0, fault: 1, miss: 2, exit: 3, verify: 4, hot: 5 } as const;
+
+/** A reference to compiled code: slot of the region's function, page and entry by number in it. Never 0. */
+export const CODE_REF = {
+  entryMask: 0xff,
+  entries: 0x100,
+  pageShift: 8,
+  pageMask: 7,
+  pages: 8,
+  slotShift: 11,
+} as const;
+
+/** Executions of a block that is never compiled. */
+export const NEVER = -0x8000_0000;
+
+/**
+ * What a region returns: a reference to the code to go on with, or: `dispatch` at EIP; `fault`; `budget`, too small for
+ * what comes; `interpret` one block at EIP; `exit`, as a helper said. `interpret` and `fault` have done nothing of the
+ * instruction at EIP.
+ */
+export const NEXT = { dispatch: 0, fault: -1, budget: -2, interpret: -3, exit: -4 } as const;
+
+/** Why blocks are interpreted although compiled code is there: one block, or to the end of the stay. */
+export const SKIP = { none: 0, block: 1, stay: 2 } as const;
 
 /** What a helper, or an arm that stands outside the loop, returns. */
 export const STATUS = { next: 0, fault: 1, jump: 2, exit: 3 } as const;

@@ -57,6 +57,7 @@ function define(
     faultIf: (condition: Value | number) => f.if(condition, leave),
     jump: leave,
     jumpLinked: leave,
+    helper: leave,
     leaveTo: (helper: number) => f.return(call(shared.helper, helper, 0)),
   };
   const arm = new Arm(context, form, 32, VARIANT.register);
@@ -78,9 +79,10 @@ test("known immediates do what immediates read at run time do", (t) => {
     results: new Array<"i32">(results).fill("i32"),
   });
   const imports = {
-    slowRead: module.importFunction("env", "slowRead", access(2, 1)),
-    slowModify: module.importFunction("env", "slowModify", access(2, 1)),
-    slowWrite: module.importFunction("env", "slowWrite", access(3, 0)),
+    codeWrite: module.importFunction("env", "codeWrite", access(2, 0)),
+    readElsewhere: module.importFunction("env", "readElsewhere", access(3, 1)),
+    writeElsewhere: module.importFunction("env", "writeElsewhere", access(2, 1)),
+    coversCode: module.importFunction("env", "coversCode", access(2, 1)),
     helper: module.importFunction("env", "helper", access(2, 1)),
   };
   const shared = defineShared(module, imports);
@@ -91,7 +93,14 @@ test("known immediates do what immediates read at run time do", (t) => {
   }
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
   const unused = (): number => assert.fail("no arm of a register form leaves");
-  const env = { memory, slowRead: unused, slowModify: unused, slowWrite: unused, helper: unused };
+  const env = {
+    memory,
+    codeWrite: unused,
+    readElsewhere: unused,
+    writeElsewhere: unused,
+    coversCode: unused,
+    helper: unused,
+  };
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.finish()), { env });
   const arms = exports as Record<string, (pc: number) => number>;
 

@@ -1,0 +1,390 @@
+/**
+ * From hot blocks to installed code: finds regions, has them compiled in batches off the vCPU's thread, enters them in
+ * the function table and in the blocks where they begin, and drops them when their code is written to or room is needed.
+ */
+import type { FeatureTest } from "../../isa/decoder.ts";
+import { type Cpu, MODE } from "../cpu.ts";
+import { hashSlot } from "../interpreter/block-hash.ts";
+import type { Interpreter } from "../interpreter/generate.ts";
+import { BLOCK, CODE_REF, NEVER } from "../interpreter/record.ts";
+import {
+  CODE_BITS,
+  EXECUTE_TABLE,
+  HASH_CODE,
+  MAX_REGIONS,
+  REGION_ENTRIES,
+  SHADOW,
+  USER_TABLES,
+} from "../memory-map.ts";
+import { granules } from "../shadow.ts";
+import { discover, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { type CallOut, compileRegion, type RegionEntry } from "./region.ts";
+import { RegionModule } from "./region-module.ts";
+
+/** When and how much to compile. */
+export interface CompilerOptions {
+  /** Executions of a block before its region is compiled; 0: never. */
+  readonly threshold: number;
+  /** Compile at once, on this thread: for tests. */
+  readonly immediate: boolean;
+  /** Bytes of WebAssembly kept. */
+  readonly codeBytes: number;
+  /** Times a region may be dropped because its code was written to, before it is left to the interpreter. */
+  readonly recompiles: number;
+}
+
+export const DEFAULT_COMPILER: CompilerOptions = {
+  threshold: 400,
+  immediate: false,
+  codeBytes: 24 << 20,
+  recompiles: 6,
+};
+
+/** What the compiler needs of the rest of the processor. */
+export interface CompilerHost {
+  readonly cpu: Cpu;
+  readonly interpreter: Interpreter;
+  readonly has: FeatureTest;
+  /** Imports of region modules: the memory, the interpreter's exports, the helpers. */
+  readonly imports: WebAssembly.ModuleImports;
+  readonly table: WebAssembly.Table;
+  describe(instruction: RegionInstruction, count: number, mode: number): readonly number[];
+}
+
+const PAGE = 4096;
+const LIMITS = { instructions: 400, pages: CODE_REF.pages } as const;
+/** Regions in one module. */
+const BATCH = 32;
+/** Executions of a block before it is looked at again, after it was found to be part of a region being made. */
+const LATER = 1 << 16;
+/** A page further away than this is no part of a region. */
+const REACH = 512;
+/** Executions that make a block worth its code, in sixteenths of the threshold. */
+const WORTH = 1;
+
+/** A range of machine bytes. */
+interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+class Region {
+  readonly mode: number;
+  readonly graph: RegionGraph;
+  readonly ranges: readonly Range[];
+  /** Code was written to before it was installed, or it was dropped. */
+  dead = false;
+  slot = 0;
+  bytes = 0;
+  entries: readonly RegionEntry[] = [];
+  /** Blocks that were given a reference to it. */
+  readonly holders: number[] = [];
+  /** Entries counted when room was last looked for. */
+  entered = 0;
+
+  constructor(mode: number, graph: RegionGraph) {
+    this.mode = mode;
+    this.graph = graph;
+    this.ranges = [...graph.blocks.values()].map(({ machine, instructions }) => {
+      const last = instructions.at(-1)!;
+      return { start: machine, end: last.machine + last.length };
+    });
+  }
+
+  covers(start: number, end: number): boolean {
+    return this.ranges.some((range) => range.start < end && start < range.end);
+  }
+}
+
+/** Regions whose functions share a module. */
+interface Batch {
+  readonly regions: Region[];
+}
+
+export class Compiler {
+  readonly options: CompilerOptions;
+  readonly #host: CompilerHost;
+  readonly #queue: Region[] = [];
+  #compiling = false;
+  /** Regions, waiting and installed, by machine page. */
+  readonly #pages = new Map<number, Region[]>();
+  /** Installed entries by machine address and mode. */
+  readonly #entries = new Map<number, { readonly region: Region; readonly code: number }>();
+  /** Machine addresses whose regions were written to, and how often. */
+  readonly #rewritten = new Map<number, number>();
+  readonly #installed: Region[] = [];
+  readonly #freeSlots: number[] = [];
+  #nextSlot: number;
+  #bytes = 0;
+  readonly statistics = { regions: 0, modules: 0, bytes: 0, instructions: 0, dropped: 0, evicted: 0, milliseconds: 0 };
+
+  constructor(host: CompilerHost, options: CompilerOptions) {
+    this.#host = host;
+    this.options = options;
+    this.#nextSlot = host.interpreter.firstRegion;
+  }
+
+  /** What a new block's BLOCK.code starts with: compiled code that begins there, or executions until it is hot. */
+  codeFor(block: number, machine: number, mode: number): number {
+    const entry = this.#entries.get(entryKey(machine, mode));
+    if (entry) {
+      entry.region.holders.push(block);
+      return entry.code;
+    }
+    if (this.options.threshold === 0 || !(mode & MODE.flat)) return NEVER;
+    const times = this.#rewritten.get(machine) ?? 0;
+    if (this.options.immediate) return -this.options.threshold;
+    return times >= this.options.recompiles ? NEVER : -(this.options.threshold << times);
+  }
+
+  /** `block`, which stands at `eip`, has been executed often enough: make a region of it. */
+  hot(block: number, eip: number): void {
+    const { cpu } = this.#host;
+    const mode = cpu.get("modeKey");
+    const machine = cpu.i32[(block + BLOCK.machine) >> 2]!;
+    const code = (block + BLOCK.code) >> 2;
+    if (!(mode & MODE.flat)) {
+      cpu.i32[code] = NEVER;
+      return;
+    }
+    cpu.i32[code] = -LATER;
+    if (this.#pages.get(machine >>> 12)?.some((r) => r.mode === mode && r.slot === 0 && r.covers(machine, machine + 1)))
+      return;
+    const graph = this.#discover(machine, eip, mode);
+    if (!graph) {
+      cpu.i32[code] = NEVER;
+      return;
+    }
+    const region = new Region(mode, graph);
+    this.#protect(region);
+    this.#queue.push(region);
+    if (this.options.immediate) this.#compileNow();
+  }
+
+  #discover(machine: number, eip: number, mode: number): RegionGraph | undefined {
+    const { cpu, has } = this.#host;
+    const origin = eip & -PAGE;
+    const table = (SHADOW.readSupervisor + (mode & MODE.user ? USER_TABLES : 0) + EXECUTE_TABLE) >> 2;
+    const enough = -this.options.threshold + Math.max(1, (this.options.threshold * WORTH) >> 4);
+    return discover(
+      {
+        bytes: cpu.u8,
+        bits: 32,
+        has,
+        page: (distance) => {
+          if (distance === 0) return machine & -PAGE;
+          if (Math.abs(distance) > REACH) return -1;
+          const linear = (origin + distance * PAGE) | 0;
+          const host = cpu.i32[table + (linear >>> 12)]! ^ linear;
+          return host < 0 ? -1 : host & -PAGE;
+        },
+        worthwhile: (at) => {
+          const slot = hashSlot(at) >> 2;
+          if (cpu.i32[slot] !== at || cpu.i32[slot + 1] !== mode) return this.options.immediate;
+          const count = cpu.i32[(cpu.i32[slot + 2]! + BLOCK.code) >> 2]!;
+          return count > 0 || count === NEVER || count >= enough || count <= -this.options.threshold * 2;
+        },
+      },
+      eip & (PAGE - 1),
+      LIMITS,
+    );
+  }
+
+  // ---- compiling ------------------------------------------------------------------------------------------------
+
+  /** Compile what waits, if nothing is being compiled; results arrive when the event loop turns. */
+  poll(): void {
+    if (this.#compiling || this.#queue.length === 0) return;
+    const made = this.#generate();
+    if (!made) return;
+    this.#compiling = true;
+    WebAssembly.compile(made.bytes).then(
+      (module) => {
+        this.#compiling = false;
+        this.#install(module, made.batch);
+      },
+      (error: unknown) => {
+        throw error;
+      },
+    );
+  }
+
+  #compileNow(): void {
+    for (let made = this.#generate(); made; made = this.#generate())
+      this.#install(new WebAssembly.Module(made.bytes), made.batch);
+  }
+
+  #generate(): { bytes: Uint8Array<ArrayBuffer>; batch: Batch } | undefined {
+    const start = performance.now();
+    const module = new RegionModule();
+    const regions: Region[] = [];
+    while (regions.length < BATCH && this.#queue.length > 0) {
+      const region = this.#queue.shift()!;
+      if (region.dead) continue;
+      const { entries, bytes } = compileRegion(module, region.graph, {
+        mode: region.mode,
+        user: (region.mode & MODE.user) !== 0,
+        isEntry: () => false,
+        callOut: (instruction, count) => this.#callOut(instruction, count, region.mode),
+      });
+      region.entries = entries;
+      region.bytes = bytes;
+      regions.push(region);
+      this.statistics.instructions += region.graph.instructions;
+    }
+    if (regions.length === 0) return undefined;
+    const bytes = module.finish();
+    this.statistics.modules++;
+    this.statistics.bytes += bytes.length;
+    this.statistics.milliseconds += performance.now() - start;
+    return { bytes, batch: { regions } };
+  }
+
+  #callOut(instruction: RegionInstruction, count: number, mode: number): CallOut {
+    const words = this.#host.describe(instruction, count, mode);
+    const handler = words[0]! & 0xffff;
+    return { words, arm: handler === 0 ? -1 : handler - this.#host.interpreter.tableBase };
+  }
+
+  // ---- installing -----------------------------------------------------------------------------------------------
+
+  #install(module: WebAssembly.Module, batch: Batch): void {
+    const { imports, table, cpu } = this.#host;
+    const instance = new WebAssembly.Instance(module, { env: imports });
+    for (const [i, region] of batch.regions.entries()) {
+      if (region.dead) continue;
+      const slot = this.#takeSlot();
+      if (slot < 0) {
+        this.#forget(region);
+        continue;
+      }
+      table.set(slot, instance.exports[`region${i}`] as WebAssembly.ExportValue);
+      region.slot = slot;
+      cpu.i32[(REGION_ENTRIES >> 2) + slot] = 0;
+      this.#installed.push(region);
+      this.#bytes += region.bytes;
+      this.statistics.regions++;
+      for (const [index, entry] of region.entries.entries()) this.#enter(region, entry, index);
+    }
+  }
+
+  #takeSlot(): number {
+    const free = this.#freeSlots.pop();
+    if (free !== undefined) return free;
+    return this.#nextSlot < this.#host.interpreter.firstRegion + MAX_REGIONS ? this.#nextSlot++ : -1;
+  }
+
+  #enter(region: Region, entry: RegionEntry, index: number): void {
+    const { cpu } = this.#host;
+    const key = entryKey(entry.machine, region.mode);
+    const known = this.#entries.get(key);
+    // The main entry of a region is what it was made for; elsewhere an older region may know better.
+    if (known && index > 0) return;
+    const code = (region.slot << CODE_REF.slotShift) | (entry.page << CODE_REF.pageShift) | index;
+    this.#entries.set(key, { region, code });
+    const slot = hashSlot(entry.machine) >> 2;
+    if (cpu.i32[slot] !== entry.machine || cpu.i32[slot + 1] !== region.mode) return;
+    const block = cpu.i32[slot + 2]!;
+    cpu.i32[(block + BLOCK.code) >> 2] = code;
+    cpu.i32[slot + (HASH_CODE >> 2)] = code;
+    region.holders.push(block);
+  }
+
+  // ---- dropping -------------------------------------------------------------------------------------------------
+
+  /** Mark the granules that a region's code lies in, so that writes to them are seen. */
+  #protect(region: Region): void {
+    const { cpu } = this.#host;
+    for (const { start, end } of region.ranges) {
+      const word = (CODE_BITS >> 2) + (start >>> 12);
+      if (cpu.i32[word] === 0) cpu.protectCode(start);
+      cpu.i32[word]! |= granules(start, end - start);
+    }
+    for (const { machine } of region.graph.pages) {
+      const list = this.#pages.get(machine >>> 12);
+      if (list) list.push(region);
+      else this.#pages.set(machine >>> 12, [region]);
+    }
+  }
+
+  /** Whether any byte of [start, end), within one page, belongs to a region. */
+  covers(start: number, end: number): boolean {
+    return this.#pages.get(start >>> 12)?.some((region) => region.covers(start, end)) === true;
+  }
+
+  /** Granules of a machine page that regions cover. */
+  granulesOf(page: number): number {
+    let mask = 0;
+    for (const region of this.#pages.get(page) ?? []) {
+      for (const { start, end } of region.ranges) if (start >>> 12 === page) mask |= granules(start, end - start);
+    }
+    return mask;
+  }
+
+  /** Bytes within one page were written: drop the regions made from them. */
+  invalidate(start: number, end: number): void {
+    const list = this.#pages.get(start >>> 12);
+    if (!list) return;
+    for (const region of [...list]) {
+      if (!region.covers(start, end)) continue;
+      const { machine } = region.graph.blocks.values().next().value!;
+      this.#rewritten.set(machine, (this.#rewritten.get(machine) ?? 0) + 1);
+      this.#forget(region);
+      this.statistics.dropped++;
+    }
+  }
+
+  /** The decoded blocks are gone, and with them what they held; regions stay. */
+  blocksFlushed(): void {
+    for (const region of this.#installed) region.holders.length = 0;
+    for (const list of this.#pages.values()) {
+      for (const region of list) for (const { start, end } of region.ranges) this.#mark(start, end);
+    }
+  }
+
+  #mark(start: number, end: number): void {
+    this.#host.cpu.i32[(CODE_BITS >> 2) + (start >>> 12)]! |= granules(start, end - start);
+  }
+
+  /** Drop everything: memory was changed behind the engines' back. */
+  clear(): void {
+    for (const list of [...this.#pages.values()]) for (const region of [...list]) this.#forget(region);
+    this.#rewritten.clear();
+    this.#queue.length = 0;
+  }
+
+  /** Take a region out of everything. */
+  #forget(region: Region): void {
+    const { cpu, table } = this.#host;
+    region.dead = true;
+    for (const { machine } of region.graph.pages) {
+      const page = machine >>> 12;
+      const kept = this.#pages.get(page)?.filter((r) => r !== region) ?? [];
+      if (kept.length > 0) this.#pages.set(page, kept);
+      else this.#pages.delete(page);
+    }
+    if (region.slot === 0) return;
+    for (const entry of region.entries) {
+      const key = entryKey(entry.machine, region.mode);
+      if (this.#entries.get(key)?.region !== region) continue;
+      this.#entries.delete(key);
+      const slot = hashSlot(entry.machine) >> 2;
+      if (cpu.i32[slot] === entry.machine && cpu.i32[slot + 1] === region.mode) cpu.i32[slot + (HASH_CODE >> 2)] = 0;
+    }
+    for (const block of region.holders) {
+      const at = (block + BLOCK.code) >> 2;
+      if (cpu.i32[at]! >>> CODE_REF.slotShift === region.slot) {
+        cpu.i32[at] = this.codeFor(block, cpu.i32[(block + BLOCK.machine) >> 2]!, region.mode);
+      }
+    }
+    table.set(region.slot, null);
+    this.#freeSlots.push(region.slot);
+    this.#installed.splice(this.#installed.indexOf(region), 1);
+    this.#bytes -= region.bytes;
+    cpu.set("codeEpoch", cpu.get("codeEpoch") + 1);
+  }
+}
+
+function entryKey(machine: number, mode: number): number {
+  return machine * 16 + mode;
+}

@@ -1,0 +1,77 @@
+/**
+ * A WebAssembly module that holds compiled regions: what it imports from the interpreter's instance, and the small
+ * functions that its regions share.
+ */
+import { i32 } from "../../wasm/expression.ts";
+import { FunctionWriter } from "../../wasm/function.ts";
+import { type FunctionReference, type FunctionType, ModuleWriter } from "../../wasm/module.ts";
+import { blockSlot } from "../interpreter/block-hash.ts";
+import { BLOCK_HASH, HASH_CODE } from "../memory-map.ts";
+import { hostAddress } from "../shadow.ts";
+
+/** What a WebAssembly memory can have at most, in 64 KiB pages: the module fits a domain of any size. */
+const MAX_MEMORY_PAGES = 65536;
+
+const types = (count: number): "i32"[] => new Array<"i32">(count).fill("i32");
+
+export class RegionModule {
+  readonly #module = new ModuleWriter({ late: true });
+  readonly #imports = new Map<string, FunctionReference>();
+  readonly #lookups = new Map<string, FunctionReference>();
+  #regions = 0;
+
+  constructor() {
+    this.#module.importMemory("env", "memory", 1, MAX_MEMORY_PAGES);
+  }
+
+  /** A function of the interpreter's instance, by its export name. */
+  import(name: string, type: FunctionType): FunctionReference {
+    let reference = this.#imports.get(name);
+    if (!reference) {
+      reference = this.#module.importFunction("env", name, type);
+      this.#imports.set(name, reference);
+    }
+    return reference;
+  }
+
+  /** The same for a function of i32s. */
+  importI32(name: string, params: number, results = 1): FunctionReference {
+    return this.import(name, { params: types(params), results: types(results) });
+  }
+
+  /** Names of what the module imports besides its memory. */
+  get importNames(): Iterable<string> {
+    return this.#imports.keys();
+  }
+
+  /** (eip) → compiled code that starts there in flat code of mode `mode`, or 0. */
+  lookup(mode: number, executeTable: number): FunctionReference {
+    const key = `${mode}:${executeTable}`;
+    let reference = this.#lookups.get(key);
+    if (reference) return reference;
+    reference = this.#module.declare({ params: ["i32"], results: ["i32"] });
+    this.#lookups.set(key, reference);
+    const f = new FunctionWriter(reference.type);
+    const host = f.let(hostAddress(i32.const(executeTable), f.params[0]!.get));
+    f.if(i32.ltS(host, 0), () => f.return(0));
+    const slot = f.let(blockSlot(host));
+    const other = i32.or(i32.xor(i32.load(slot, BLOCK_HASH), host), i32.xor(i32.load(slot, BLOCK_HASH + 4), mode));
+    f.if(other, () => f.return(0));
+    f.result(i32.load(slot, BLOCK_HASH + HASH_CODE));
+    this.#module.define(reference, f.finish(), f.relocations);
+    return reference;
+  }
+
+  /** Reserve the function of one more region: (code) → next. */
+  declareRegion(): FunctionReference {
+    return this.#module.declare({ params: ["i32"], results: ["i32"] }, `region${this.#regions++}`);
+  }
+
+  define(reference: FunctionReference, f: FunctionWriter): void {
+    this.#module.define(reference, f.finish(), f.relocations);
+  }
+
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.#module.finish();
+  }
+}
