@@ -269,17 +269,24 @@ function moveToControl(m: Native): void {
   m.bailIf(m.field("cr0Mask"));
   m.bailIf(i32.and(i32.xor(value, m.field("cr0")), ~(CR0.TS | CR0.MP | CR0.EM)));
   m.setField("cr0", value);
+  updateVectorGate(m);
   f.result(STATUS.next);
+}
+
+/** As Cpu.updateVectorGate has it. */
+function updateVectorGate(m: Native): void {
+  const closed = m.f.let(i32.and(m.field("cr0"), CR0.EM | CR0.TS));
+  const sse = i32.select(i32.or(closed, i32.eqz(i32.and(m.field("cr4"), CR4.OSFXSR))), VECTOR_GATE.sse, 0);
+  const mmx = i32.select(closed, VECTOR_GATE.mmx, 0);
+  const exception = i32.and(m.field("vectorGate"), VECTOR_GATE.exception);
+  m.setField("vectorGate", i32.or(exception, i32.or(sse, mmx)));
 }
 
 function clts(m: Native): void {
   m.bailIf(m.field("cpl"));
   m.bailIf(i32.and(m.field("cr0Mask"), CR0.TS));
-  m.bailIf(i32.and(m.field("cr0"), CR0.EM));
   m.setField("cr0", i32.and(m.field("cr0"), ~CR0.TS));
-  // As Cpu.updateVectorGate has it, with EM and TS clear.
-  const sse = i32.select(i32.and(m.field("cr4"), CR4.OSFXSR), 0, VECTOR_GATE.sse);
-  m.setField("vectorGate", i32.or(i32.and(m.field("vectorGate"), VECTOR_GATE.exception), sse));
+  updateVectorGate(m);
   m.f.result(STATUS.next);
 }
 
