@@ -1,7 +1,7 @@
 /** Floating-point arithmetic and comparison of SSE, SSE2, SSE3 and SSE4.1. SDM 1 10.4, 11.4, 12.6; SDM 2 under each name. */
-import { call, constantOf, f32, f64, i32, i64, type Value } from "../../../wasm/expression.ts";
+import { call, constantOf, f32, f64, i32, i64, Value } from "../../../wasm/expression.ts";
 import { f32x4, f64x2, i32x4, i64x2, v128 } from "../../../wasm/simd.ts";
-import type { Builder } from "../../builder.ts";
+import type { Builder, Operand } from "../../builder.ts";
 import { explicitFlags, OSZAPC } from "../../flags.ts";
 import type { Row, Semantics } from "../../row.ts";
 import {
@@ -16,22 +16,33 @@ import {
 } from "../../vector/checks.ts";
 import { PREDICATE, RELATION } from "../../vector/compare.ts";
 import type { RuntimeName } from "../../vector/runtime.ts";
-import { evenOdd, exact, exactScalar, low32, raiseIfUnmasked, scalarOf } from "./lanes.ts";
+import { evenOdd, exact, exactScalar, low32, raiseIfUnmasked } from "./lanes.ts";
 import { type Prefix, sse, zeroExtended } from "./rows.ts";
 
 type Binary = (a: Value, b: Value) => Value;
 
+/**
+ * A scalar operand as a float. Registers give it as a lane of the whole vector: through general registers it would take
+ * several cycles more, in a chain of operations each time.
+ */
+function readFloat(m: Builder, lanes: ScalarLane, operand: Operand): Value {
+  return m.let(operand.vector ? lanes.lowest(operand.vector.get()) : lanes.float(operand.read()));
+}
+
 const scalarArithmetic =
   (lanes: ScalarLane, ops: FloatOperations, name: keyof FloatOperations, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
-    const b = m.let(src!.read());
-    const a = m.let(dst!.read());
-    const r = m.let(lanes.bits(ops[name](lanes.float(a), lanes.float(b))));
-    m.f.if(
-      i32.and(lanes.inMiddle(a, b, r), m.simdDefault()),
-      () => dst!.write(r),
-      () => dst!.write(exactScalar(m, runtime, a, b)),
+    const b = readFloat(m, lanes, src!);
+    const register = dst!.vector!;
+    const whole = m.let(register.get());
+    const a = m.let(lanes.lowest(whole));
+    const r = m.f.temporary(a.type);
+    m.f.set(r, ops[name](a, b));
+    const plain = lanes.inMiddle(lanes.bits(a), lanes.bits(b), lanes.bits(r.get));
+    m.f.if(i32.eqz(i32.and(plain, m.simdDefault())), () =>
+      m.f.set(r, lanes.float(exactScalar(m, runtime, lanes.bits(a), lanes.bits(b)))),
     );
+    register.set(lanes.withLowest(whole, r.get));
   };
 
 const packedArithmetic =
@@ -53,19 +64,15 @@ const packedArithmetic =
 const scalarMinMax =
   (lanes: ScalarLane, lt: Binary, smaller: boolean, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
-    const b = m.let(src!.read());
-    const a = m.let(dst!.read());
+    const b = readFloat(m, lanes, src!);
+    const register = dst!.vector!;
+    const whole = m.let(register.get());
+    const a = m.let(lanes.lowest(whole));
+    const bBits = m.let(lanes.bits(b));
     m.f.if(
-      i32.and(lanes.isNumber(a), lanes.isNumber(b)),
-      () => {
-        const [x, y] = [lanes.float(a), lanes.float(b)];
-        const first = smaller ? lt(x, y) : lt(y, x);
-        dst!.write(scalarOf(a.type, first, a, b));
-      },
-      () => {
-        const register = dst!.vector!;
-        register.set(exact(m, runtime, register.get(), zeroExtended(b), 1));
-      },
+      i32.and(lanes.isNumber(m.let(lanes.bits(a))), lanes.isNumber(bBits)),
+      () => register.set(lanes.withLowest(whole, Value.select(a.type, a, b, smaller ? lt(a, b) : lt(b, a)))),
+      () => register.set(exact(m, runtime, whole, zeroExtended(bBits), 1)),
     );
   };
 
@@ -132,13 +139,18 @@ function minMax(name: string, opcode: string, smaller: boolean, runtime: readonl
 const scalarSqrt =
   (lanes: ScalarLane, operation: (a: Value) => Value, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
-    const b = m.let(src!.read());
-    const positive = b.type === "i64" ? i64.geS(b, 0n) : i32.geS(b, 0);
+    const b = readFloat(m, lanes, src!);
+    const bits = m.let(lanes.bits(b));
+    const positive = bits.type === "i64" ? i64.geS(bits, 0n) : i32.geS(bits, 0);
+    const plain = i32.and(i32.and(positive, lanes.inMiddle(bits)), m.simdDefault());
+    const r = m.f.temporary(b.type);
     m.f.if(
-      i32.and(i32.and(positive, lanes.inMiddle(b)), m.simdDefault()),
-      () => dst!.write(lanes.bits(operation(lanes.float(b)))),
-      () => dst!.write(exactScalar(m, runtime, b)),
+      plain,
+      () => m.f.set(r, operation(b)),
+      () => m.f.set(r, lanes.float(exactScalar(m, runtime, bits))),
     );
+    const register = dst!.vector!;
+    register.set(lanes.withLowest(register.get(), r.get));
   };
 
 const packedSqrt =
@@ -253,15 +265,14 @@ const COMPARE_FLAGS = { dst: "r", writes: OSZAPC } as const;
 const compareToFlags =
   (lanes: ScalarLane, ops: { eq: Binary; lt: Binary }, runtime: RuntimeName, signaling: boolean): Semantics =>
   (m, dst, src) => {
-    const b = m.let(src!.read());
-    const a = m.let(dst!.read());
+    const y = readFloat(m, lanes, src!);
+    const x = readFloat(m, lanes, dst!);
+    const a = m.let(lanes.bits(x));
+    const b = m.let(lanes.bits(y));
     const relation = m.f.temporary("i32");
     m.f.if(
       i32.and(lanes.isNumber(a), lanes.isNumber(b)),
-      () => {
-        const [x, y] = [lanes.float(a), lanes.float(b)];
-        m.f.set(relation, i32.or(i32.shl(ops.eq(x, y), 1), ops.lt(x, y)));
-      },
+      () => m.f.set(relation, i32.or(i32.shl(ops.eq(x, y), 1), ops.lt(x, y))),
       () => {
         const bits = (v: Value): Value => (v.type === "i64" ? v : i64.extendU(v));
         m.f.set(relation, call(m.runtime(runtime), m.state, bits(a), bits(b), signaling ? 1 : 0));

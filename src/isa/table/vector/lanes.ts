@@ -1,6 +1,5 @@
 /** What vector rows share: lanes in and out of vectors, arrangements of lanes, and the call of exact functions. */
-import { call, type I32, i32, i64, type Value } from "../../../wasm/expression.ts";
-import type { ValueType } from "../../../wasm/module.ts";
+import { call, type I32, i32, type Value } from "../../../wasm/expression.ts";
 import { i8x16, i32x4 } from "../../../wasm/simd.ts";
 import type { Builder } from "../../builder.ts";
 import { VECTOR_GATE } from "../../state.ts";
@@ -33,11 +32,6 @@ export function exactScalar(m: Builder, name: RuntimeName, ...operands: Value[])
   const result = m.let(call(m.runtime(name), m.state, ...operands));
   raiseIfUnmasked(m);
   return result;
-}
-
-/** `condition` ? a : b, of i32 or i64. */
-export function scalarOf(type: ValueType, condition: Value, a: Value, b: Value): Value {
-  return type === "i64" ? i64.select(condition, a, b) : i32.select(condition, a, b);
 }
 
 /** The lowest lane of 32 bits. */
