@@ -70,6 +70,12 @@ test("a script's steps keep their order", () => {
   assert.equal(timeout, 5000);
 });
 
+test("-cpu is QEMU's word for cpuid", () => {
+  assert.equal(parse("-cpu", "pentium3").config.cpuid, "pentium3");
+  assert.equal(parse("--cpuid=486").config.cpuid, "486");
+  assert.equal(parse("cpuid=core2").config.cpuid, "core2");
+});
+
 test("backslashes in typed text are as in C", () => {
   assert.deepEqual(parse("--type", "a\\tb\\\\n\\e").steps, [{ kind: "type", text: "a\tb\\n\x1b" }]);
 });

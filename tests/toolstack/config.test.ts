@@ -31,6 +31,7 @@ test("an empty configuration has every default", () => {
   assert.equal(config.memory, 128 * MIB);
   assert.deepEqual(config.boot, ["floppy", "disk"]);
   assert.equal(config.clock, "real");
+  assert.equal(config.cpuModel, "max");
   assert.equal(config.onReboot, "restart");
   assert.equal(config.onPoweroff, "destroy");
   assert.equal(config.snapshot, false);
@@ -98,6 +99,7 @@ test("an unknown key is refused with a suggestion", () => {
 
 test("values of the wrong kind are refused with what is expected", () => {
   rejects({ clock: "virtual" as "real" }, /clock=virtual: must be real or instructions/);
+  rejects({ cpuid: "pentum" as "pentium" }, /cpuid=pentum: must be 486 or pentium or .*max.*pentium/s);
   rejects({ on_reboot: "restat" as "restart" }, /Did you mean "restart"\?/);
   rejects({ snapshot: "maybe" as unknown as boolean }, /snapshot=maybe: must be 1 or 0/);
   rejects({ boot: "x" }, /use the letters a \(floppy\) and c \(disk\)/);

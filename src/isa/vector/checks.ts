@@ -10,6 +10,9 @@ import { f32x4, f64x2, i32x4, i64x2, v128 } from "../../wasm/simd.ts";
 
 /** One scalar lane held as bits in an i32 or i64. */
 export interface ScalarLane {
+  /** The lowest lane of a vector as a float, and a vector with that lane replaced. */
+  readonly lowest: (vector: Value) => Value;
+  readonly withLowest: (vector: Value, float: Value) => Value;
   /** The bits as a float, and back. */
   readonly float: (bits: Value) => Value;
   readonly bits: (float: Value) => Value;
@@ -20,6 +23,11 @@ export interface ScalarLane {
   readonly isNormal: (bits: Value) => Value;
   /** 1 for zeros, normal numbers and infinities. */
   readonly isNumber: (bits: Value) => Value;
+  /**
+   * Bit 0 set if all of `bits` have exponents in the middle half of the range, where the two highest bits of the field
+   * differ: the cheapest test that lets most numbers pass. Other bits are anything.
+   */
+  readonly inMiddle: (...bits: Value[]) => Value;
 }
 
 /** Smallest normal number, as bits. */
@@ -32,7 +40,12 @@ const INFINITY_64 = 0x7ff0_0000_0000_0000n;
 const SINGLE_EXPONENT = 24;
 const DOUBLE_EXPONENT = 53n;
 
+const differing32 = (bits: Value): Value => i32.xor(bits, i32.shl(bits, 1));
+const differing64 = (bits: Value): Value => i64.xor(bits, i64.shl(bits, 1n));
+
 export const SINGLE: ScalarLane = {
+  lowest: (vector) => f32x4.extract(vector, 0),
+  withLowest: (vector, float) => f32x4.replace(vector, 0, float),
   float: f32.reinterpret,
   bits: f32.bits,
   isZero: (bits) => i32.eqz(i32.shl(bits, 1)),
@@ -40,21 +53,35 @@ export const SINGLE: ScalarLane = {
   notDenormal: (bits) => i32.geU(i32.sub(i32.shl(bits, 1), 1), (1 << SINGLE_EXPONENT) - 1),
   isNormal: (bits) => i32.ltU(i32.sub(i32.shl(bits, 1), 2 << SINGLE_EXPONENT), 0xfd << SINGLE_EXPONENT),
   isNumber: (bits) => {
-    const float = f32.reinterpret(bits);
-    return i32.or(f32.le(f32.reinterpret(MIN_NORMAL_32), f32.abs(float)), f32.eq(float, f32.reinterpret(0)));
+    const finite = i32.sub(i32.shl(bits, 1), 1 << SINGLE_EXPONENT);
+    return i32.or(i32.ltU(finite, (0xfe << SINGLE_EXPONENT) + 1), i32.eqz(i32.shl(bits, 1)));
   },
+  inMiddle: (...bits) =>
+    i32.shrU(
+      bits.map(differing32).reduce((x, y) => i32.and(x, y)),
+      30,
+    ),
 };
 
 export const DOUBLE: ScalarLane = {
+  lowest: (vector) => f64x2.extract(vector, 0),
+  withLowest: (vector, float) => f64x2.replace(vector, 0, float),
   float: f64.reinterpret,
   bits: i64.reinterpret,
   isZero: (bits) => i64.eqz(i64.shl(bits, 1n)),
   notDenormal: (bits) => i64.geU(i64.sub(i64.shl(bits, 1n), 1n), (1n << DOUBLE_EXPONENT) - 1n),
   isNormal: (bits) => i64.ltU(i64.sub(i64.shl(bits, 1n), 2n << DOUBLE_EXPONENT), 0x7fdn << DOUBLE_EXPONENT),
   isNumber: (bits) => {
-    const float = f64.reinterpret(bits);
-    return i32.or(f64.le(f64.reinterpret(MIN_NORMAL_64), f64.abs(float)), f64.eq(float, f64.reinterpret(0n)));
+    const finite = i64.sub(i64.shl(bits, 1n), 1n << DOUBLE_EXPONENT);
+    return i32.or(i64.ltU(finite, (0x7fen << DOUBLE_EXPONENT) + 1n), i64.eqz(i64.shl(bits, 1n)));
   },
+  inMiddle: (...bits) =>
+    i32.wrap(
+      i64.shrU(
+        bits.map(differing64).reduce((x, y) => i64.and(x, y)),
+        62n,
+      ),
+    ),
 };
 
 /** All lanes of a vector. The tests give ones in the lanes that pass. */
@@ -95,3 +122,28 @@ export const SINGLES = packed(
   i32x4.allTrue,
 );
 export const DOUBLES = packed(f64x2, v128.all(64, MIN_NORMAL_64), v128.all(64, INFINITY_64), i64x2.allTrue);
+
+/** WebAssembly's operations of one format, scalar or packed. */
+export interface FloatOperations {
+  readonly add: (a: Value, b: Value) => Value;
+  readonly sub: (a: Value, b: Value) => Value;
+  readonly mul: (a: Value, b: Value) => Value;
+  readonly div: (a: Value, b: Value) => Value;
+}
+
+/** Whether (of each lane) the result `r` of operands that are zeros or normal numbers shows that PE is all it raised. */
+export function resultIsPlain(
+  lanes: ScalarLane | PackedLanes,
+  name: keyof FloatOperations,
+  a: Value,
+  b: Value,
+  r: Value,
+): Value {
+  const [or, and] = "inMiddle" in lanes ? [i32.or, i32.and] : [v128.or, v128.and];
+  const normal = lanes.isNormal(r);
+  const zero = lanes.isZero(r);
+  // A sum of numbers is zero only when it is exact; a product or quotient when a factor or the dividend is.
+  if (name === "add" || name === "sub") return or(normal, zero);
+  const exactZero = name === "mul" ? or(lanes.isZero(a), lanes.isZero(b)) : lanes.isZero(a);
+  return or(normal, and(zero, exactZero));
+}

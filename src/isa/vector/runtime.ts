@@ -6,15 +6,16 @@
  * Those of floating point work on the lowest `lanes` lanes and leave the others of their first vector alone, set MXCSR's
  * flags, and leave unmasked exceptions in the field `simdFault`: the result must not be used then (SDM 1 11.5.2).
  */
-import { call, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
+import { call, f32, f64, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, FunctionType, ModuleWriter, ValueType } from "../../wasm/module.ts";
 import { v128 } from "../../wasm/simd.ts";
 import { FIELD, FPU_SCRATCH } from "../state.ts";
 import { define, variable } from "../x87/emit.ts";
 import { defineLaneArithmetic, type LaneArithmetic } from "./arithmetic.ts";
+import { DOUBLE, type FloatOperations, resultIsPlain, type ScalarLane, SINGLE } from "./checks.ts";
 import { defineLaneComparison, type LaneComparison } from "./compare.ts";
-import { MASK_SHIFT, MXCSR_BEFORE, MXCSR_FLAGS } from "./constants.ts";
+import { MASK_SHIFT, MXCSR_BEFORE, MXCSR_DEFAULT, MXCSR_FLAGS } from "./constants.ts";
 import { type Conversions, defineConversions } from "./convert.ts";
 import { F32, F64, type Format } from "./format.ts";
 import { compareStringsWriter, writeCrc32 } from "./strings.ts";
@@ -26,8 +27,25 @@ const vectorPredicate: FunctionType = { params: ["i32", "v128", "v128", "i32", "
 const relation: FunctionType = { params: ["i32", "i64", "i64", "i32"], results: ["i32"] };
 const dotProduct: FunctionType = { params: ["i32", "v128", "v128", "i32"], results: ["v128"] };
 
+const scalar = (type: ValueType, operands: 1 | 2): FunctionType => ({
+  params: operands === 1 ? ["i32", type] : ["i32", type, type],
+  results: [type],
+});
+
 /** Types of the functions, by name. */
 export const RUNTIME = {
+  /** (s, a, b) of bits, where the fast way that is written out does not apply. */
+  addSingle: scalar("i32", 2),
+  subSingle: scalar("i32", 2),
+  mulSingle: scalar("i32", 2),
+  divSingle: scalar("i32", 2),
+  addDouble: scalar("i64", 2),
+  subDouble: scalar("i64", 2),
+  mulDouble: scalar("i64", 2),
+  divDouble: scalar("i64", 2),
+  /** (s, a). */
+  sqrtSingle: scalar("i32", 1),
+  sqrtDouble: scalar("i64", 1),
   /** (s, a, b, lanes). */
   addF32: vectorBinary,
   subF32: vectorBinary,
@@ -155,6 +173,49 @@ class RuntimeWriter {
     });
   }
 
+  /** One lane, with WebAssembly's operation where `plain` says so. */
+  scalar(
+    name: RuntimeName,
+    lanes: ScalarLane,
+    exact: FunctionReference,
+    operation: (...operands: Value[]) => Value,
+    plain: (r: Value, ...operands: Value[]) => Value,
+  ): FunctionReference {
+    return this.define(name, (f, s, ...operands) => {
+      begin(f, s!);
+      const r = f.let(lanes.bits(operation(...operands.map(lanes.float))));
+      const mode = i32.and(i32.load(s!, FIELD.mxcsr.offset), MXCSR_DEFAULT.mask);
+      f.if(i32.and(plain(r, ...operands), i32.eq(mode, MXCSR_DEFAULT.value)), () => f.return(r));
+      const wide = operands.map((bits) => (bits.type === "i64" ? bits : i64.extendU(bits)));
+      const result = f.let(call(exact, s!, ...wide));
+      settle(f, s!);
+      f.result(lanes === SINGLE ? i32.wrap(result) : result);
+    });
+  }
+
+  scalarBinary(
+    name: RuntimeName,
+    lanes: ScalarLane,
+    ops: FloatOperations,
+    operation: keyof FloatOperations,
+    exact: LaneArithmetic,
+  ): FunctionReference {
+    const plain = (r: Value, a?: Value, b?: Value): Value =>
+      i32.and(i32.and(lanes.notDenormal(a!), lanes.notDenormal(b!)), resultIsPlain(lanes, operation, a!, b!, r));
+    return this.scalar(name, lanes, exact[operation], (a, b) => ops[operation](a!, b!), plain);
+  }
+
+  scalarSqrt(
+    name: RuntimeName,
+    lanes: ScalarLane,
+    operation: (a: Value) => Value,
+    exact: LaneArithmetic,
+  ): FunctionReference {
+    const plain = (r: Value, a?: Value): Value =>
+      i32.or(i32.and(lanes.isNormal(r), lanes.notDenormal(a!)), lanes.isZero(a!));
+    return this.scalar(name, lanes, exact.sqrt, (a) => operation(a!), plain);
+  }
+
   binary(name: RuntimeName, format: Format, callee: FunctionReference): FunctionReference {
     return this.#lanes(name, format, format, 2, (s, a, b) => call(callee, s, a, b));
   }
@@ -234,6 +295,16 @@ export function defineRuntime(module: ModuleWriter): Runtime {
   const doubles = defineLaneComparison(module, F64);
   const conversions: Conversions = defineConversions(module);
   return {
+    addSingle: w.scalarBinary("addSingle", SINGLE, f32, "add", single),
+    subSingle: w.scalarBinary("subSingle", SINGLE, f32, "sub", single),
+    mulSingle: w.scalarBinary("mulSingle", SINGLE, f32, "mul", single),
+    divSingle: w.scalarBinary("divSingle", SINGLE, f32, "div", single),
+    addDouble: w.scalarBinary("addDouble", DOUBLE, f64, "add", double),
+    subDouble: w.scalarBinary("subDouble", DOUBLE, f64, "sub", double),
+    mulDouble: w.scalarBinary("mulDouble", DOUBLE, f64, "mul", double),
+    divDouble: w.scalarBinary("divDouble", DOUBLE, f64, "div", double),
+    sqrtSingle: w.scalarSqrt("sqrtSingle", SINGLE, f32.sqrt, single),
+    sqrtDouble: w.scalarSqrt("sqrtDouble", DOUBLE, f64.sqrt, double),
     addF32: w.binary("addF32", F32, single.add),
     subF32: w.binary("subF32", F32, single.sub),
     mulF32: w.binary("mulF32", F32, single.mul),

@@ -22,7 +22,7 @@ import { RUNTIME, type RuntimeName } from "../../isa/vector/runtime.ts";
 import { call, constantOf, type I32, type I64, i32, i64, KIND, OP, Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
-import { i64x2, v128 } from "../../wasm/simd.ts";
+import { i16x8, i32x4, i64x2, v128 } from "../../wasm/simd.ts";
 import { STATE } from "../memory-map.ts";
 import { VECTOR } from "../registers.ts";
 import { hostAddress, notPlain } from "../shadow.ts";
@@ -43,6 +43,8 @@ export interface RegionContext {
   readonly flags: FlagState;
   /** Locals of the general registers. */
   readonly registers: readonly Local[];
+  /** Locals of the XMM registers that the region names; the others stand in the state page. */
+  readonly vectors: ReadonlyMap<number, Local>;
   /** Linear address of the region's origin. */
   readonly base: Value;
   /** Addresses of the shadow tables of the region's privilege. */
@@ -78,6 +80,9 @@ export class RegionBuilder implements Builder {
   /** Nodes that read a register's local and may still be written out: they must see the value of now. */
   readonly #handedOut: Value[][] = Array.from({ length: 8 }, () => []);
   #vectorsChecked = 0;
+  /** Local that holds {@link simdDefault}, and what reads it once it is set in the block. */
+  #simdLocal: Local | undefined;
+  #simdDefault: Value | undefined;
 
   constructor(context: RegionContext) {
     this.f = context.f;
@@ -89,6 +94,7 @@ export class RegionBuilder implements Builder {
   beginBlock(): void {
     for (const list of this.#handedOut) list.length = 0;
     this.#vectorsChecked = 0;
+    this.#simdDefault = undefined;
   }
 
   /** Write the code of one instruction that has semantics. */
@@ -105,6 +111,7 @@ export class RegionBuilder implements Builder {
 
   /** Registers were changed by others: what was read of them before is not needed any more. */
   forgetRegisters(): void {
+    this.#simdDefault = undefined;
     for (let register = 0; register < this.#handedOut.length; register++) this.#preserve(register);
   }
 
@@ -213,6 +220,7 @@ export class RegionBuilder implements Builder {
   }
 
   setField(name: FieldName, value: I32): void {
+    if (name === "mxcsr") this.#simdDefault = undefined;
     this.f.store32(this.state, value, FIELD[name].offset);
   }
 
@@ -225,6 +233,9 @@ export class RegionBuilder implements Builder {
   // ---- vectors --------------------------------------------------------------------------------------------------
 
   xmm(number: number): VectorRegister {
+    const local = this.#context.vectors.get(number);
+    // What is read is copied: it must not change when the register does.
+    if (local) return { get: () => this.f.let(local.get), set: (value) => this.f.set(local, value) };
     const offset = XMM_REGS + number * XMM_STRIDE;
     return {
       get: () => this.f.let(v128.load(this.state, offset)),
@@ -245,6 +256,8 @@ export class RegionBuilder implements Builder {
 
   #vectorOperand(kind: VectorKind, number: number, bits: number): Operand {
     const vector = kind === "sse" ? this.xmm(number) : this.mmx(number);
+    const local = kind === "sse" ? this.#context.vectors.get(number) : undefined;
+    if (local && bits !== 128) return this.#partOf(local, vector, bits);
     const offset = kind === "sse" ? XMM_REGS + number * XMM_STRIDE : FPU_REGS + number * FPU_STRIDE;
     const whole = bits === (kind === "sse" ? 128 : 64);
     const read = (): Value => {
@@ -260,6 +273,20 @@ export class RegionBuilder implements Builder {
     return { bits, memory: false, vector, read, write, address: noAddress, readAt: noAddress };
   }
 
+  /** The lowest `bits` bits of a register that a local holds. */
+  #partOf(local: Local, vector: VectorRegister, bits: number): Operand {
+    const read = (): Value => {
+      if (bits === 64) return this.f.let(i64x2.extract(local.get, 0));
+      return this.f.let(bits === 16 ? i16x8.extractU(local.get, 0) : i32x4.extract(local.get, 0));
+    };
+    const write = (value: I32 | I64): void => {
+      const wide = bits === 64;
+      const lane = wide ? i64.const(value as I64) : i32.const(value as I32);
+      this.f.set(local, wide ? i64x2.replace(local.get, 0, lane) : i32x4.replace(local.get, 0, lane));
+    };
+    return { bits, memory: false, vector, read, write, address: noAddress, readAt: noAddress };
+  }
+
   vectorAvailable(kind: VectorKind): void {
     // One check a block: what it depends on changes only by instructions that end one, or by x87 instructions.
     if (this.#vectorsChecked & VECTOR_GATE[kind]) return;
@@ -269,7 +296,14 @@ export class RegionBuilder implements Builder {
   }
 
   simdDefault(): Value {
-    return i32.eq(i32.and(this.field("mxcsr"), MXCSR_DEFAULT.mask), MXCSR_DEFAULT.value);
+    const test = i32.eq(i32.and(this.field("mxcsr"), MXCSR_DEFAULT.mask), MXCSR_DEFAULT.value);
+    // Once a block: it stays true until MXCSR is loaded.
+    if (this.#simdDefault) return this.#simdDefault;
+    if (this.f.depth !== this.#depth) return test;
+    this.#simdLocal ??= this.f.local("i32");
+    this.f.set(this.#simdLocal, test);
+    this.#simdDefault = this.#simdLocal.get;
+    return this.#simdDefault;
   }
 
   runtime(name: RuntimeName): FunctionReference {

@@ -6,10 +6,11 @@
 
 import { formBits } from "../../isa/decoder.ts";
 import { EFLAGS, OSZAPC } from "../../isa/flags.ts";
-import { FIELD, type FieldName, GPR } from "../../isa/state.ts";
+import { FIELD, type FieldName, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
 import { call, constantOf, type I32, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
+import { v128 } from "../../wasm/simd.ts";
 import { CODE_REF, NEXT, STATUS } from "../interpreter/record.ts";
 import { EXECUTE_TABLE, REGION_RECORD, SHADOW, STATE, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
 import { hostAddress } from "../shadow.ts";
@@ -90,6 +91,8 @@ class RegionCompiler {
   #dispatcher = 0;
   #items: Item[] = [];
   readonly #registers: Local[];
+  /** XMM registers that instructions of the region name. */
+  readonly #vectors: ReadonlyMap<number, Local>;
   readonly #flagLocals;
   readonly #flags: FlagState;
   readonly #builder: RegionBuilder;
@@ -125,6 +128,7 @@ class RegionCompiler {
     this.#f = f;
     const local = (): Local => f.local("i32");
     this.#registers = REGISTERS.map(local);
+    this.#vectors = new Map([...vectorsNamed(graph)].map((number) => [number, f.local("v128")]));
     this.#budget = local();
     this.#base = local();
     this.#flagLocals = { kind: local(), a: local(), r: local(), c: local() };
@@ -147,6 +151,7 @@ class RegionCompiler {
       module,
       flags: this.#flags,
       registers: this.#registers,
+      vectors: this.#vectors,
       base: this.#base.get,
       readTable: this.#tables.read,
       writeTable: this.#tables.write,
@@ -597,10 +602,12 @@ class RegionCompiler {
 
   #storeRegisters(): void {
     for (const [i, offset] of REGISTERS.entries()) this.#f.store32(STATE, this.#registers[i]!.get, offset);
+    for (const [number, local] of this.#vectors) this.#f.store128(STATE, local.get, XMM_REGS + number * XMM_STRIDE);
   }
 
   #loadRegisters(): void {
     for (const [i, offset] of REGISTERS.entries()) this.#f.set(this.#registers[i]!, i32.load(STATE, offset));
+    for (const [number, local] of this.#vectors) this.#f.set(local, v128.load(STATE, XMM_REGS + number * XMM_STRIDE));
   }
 
   #prologue(): void {
@@ -651,6 +658,25 @@ class RegionCompiler {
 interface Branch {
   readonly label: Label;
   readonly select: number;
+}
+
+/** Instructions on XMM0 without naming it. */
+const IMPLIES_XMM0 = /^P?BLENDV|^PCMP[EI]STRM/;
+
+/** Numbers of the XMM registers that instructions of the region work on. */
+function vectorsNamed(graph: RegionGraph): Set<number> {
+  const named = new Set<number>();
+  for (const { instructions } of graph.blocks.values()) {
+    for (const { form, memory, reg, rm } of instructions) {
+      if (form!.row.traits.vector === undefined) continue;
+      if (IMPLIES_XMM0.test(form!.row.mnemonic)) named.add(0);
+      for (const code of form!.operands) {
+        if (/^V[wdqx]$/.test(code)) named.add(reg);
+        else if (/^[WU][wdqx]$/.test(code) && !memory) named.add(rm);
+      }
+    }
+  }
+  return named;
 }
 
 /** Flags that instructions read before they give all of them a value, and those they give one. */

@@ -32,17 +32,25 @@ const integerToSingle: Semantics = (m, dst, src) => {
   );
 };
 
+/** `fast` where `allowed`, else `slow`; the register is written once, at the end. */
+function writeInteger(m: Builder, dst: Operand, allowed: Value, fast: () => Value, slow: () => Value): void {
+  const result = m.f.temporary("i32");
+  m.f.if(
+    allowed,
+    () => m.f.set(result, fast()),
+    () => m.f.set(result, slow()),
+  );
+  dst.write(result.get);
+}
+
 const singleToInteger =
   (truncate: boolean): Semantics =>
   (m, dst, src) => {
     const bits = m.let(src!.read());
     const value = m.let(truncate ? f32.reinterpret(bits) : f32.nearest(f32.reinterpret(bits)));
     const fits = f32.lt(f32.abs(value), f32.reinterpret(TWO_31_SINGLE));
-    m.f.if(
-      i32.and(fits, m.simdDefault()),
-      () => dst!.write(f32.toI32S(value)),
-      () => dst!.write(low32(exact(m, "integerF32", zeroExtended(bits), undefined, 1, truncate ? 1 : 0))),
-    );
+    const slow = (): Value => low32(exact(m, "integerF32", zeroExtended(bits), undefined, 1, truncate ? 1 : 0));
+    writeInteger(m, dst!, i32.and(fits, m.simdDefault()), () => f32.toI32S(value), slow);
   };
 
 const doubleToInteger =
@@ -51,11 +59,8 @@ const doubleToInteger =
     const bits = m.let(src!.read());
     const value = m.let(truncate ? f64.reinterpret(bits) : f64.nearest(f64.reinterpret(bits)));
     const fits = f64.lt(f64.abs(value), f64.reinterpret(TWO_31_DOUBLE));
-    m.f.if(
-      i32.and(fits, m.simdDefault()),
-      () => dst!.write(f64.toI32S(value)),
-      () => dst!.write(low32(exact(m, "integerF64", zeroExtended(bits), undefined, 1, truncate ? 1 : 0))),
-    );
+    const slow = (): Value => low32(exact(m, "integerF64", zeroExtended(bits), undefined, 1, truncate ? 1 : 0));
+    writeInteger(m, dst!, i32.and(fits, m.simdDefault()), () => f64.toI32S(value), slow);
   };
 
 // ---- scalar between formats -------------------------------------------------------------------------------------------

@@ -1,61 +1,48 @@
 /** Floating-point arithmetic and comparison of SSE, SSE2, SSE3 and SSE4.1. SDM 1 10.4, 11.4, 12.6; SDM 2 under each name. */
-import { call, constantOf, f32, f64, i32, i64, type Value } from "../../../wasm/expression.ts";
+import { call, constantOf, f32, f64, i32, i64, Value } from "../../../wasm/expression.ts";
 import { f32x4, f64x2, i32x4, i64x2, v128 } from "../../../wasm/simd.ts";
-import type { Builder } from "../../builder.ts";
+import type { Builder, Operand } from "../../builder.ts";
 import { explicitFlags, OSZAPC } from "../../flags.ts";
 import type { Row, Semantics } from "../../row.ts";
-import { DOUBLE, DOUBLES, type PackedLanes, type ScalarLane, SINGLE, SINGLES } from "../../vector/checks.ts";
+import {
+  DOUBLE,
+  DOUBLES,
+  type FloatOperations,
+  type PackedLanes,
+  resultIsPlain,
+  type ScalarLane,
+  SINGLE,
+  SINGLES,
+} from "../../vector/checks.ts";
 import { PREDICATE, RELATION } from "../../vector/compare.ts";
 import type { RuntimeName } from "../../vector/runtime.ts";
-import { evenOdd, exact, low32, raiseIfUnmasked, scalarOf } from "./lanes.ts";
+import { evenOdd, exact, exactScalar, low32, raiseIfUnmasked } from "./lanes.ts";
 import { type Prefix, sse, zeroExtended } from "./rows.ts";
 
 type Binary = (a: Value, b: Value) => Value;
 
-/** WebAssembly's operations of one format, scalar and packed. */
-interface FloatOperations {
-  readonly add: Binary;
-  readonly sub: Binary;
-  readonly mul: Binary;
-  readonly div: Binary;
-}
-
-/** Of each lane of the result, whether nothing but PE can have been raised. */
-function resultIsPlain<T extends ScalarLane | PackedLanes>(
-  lanes: T,
-  or: Binary,
-  and: Binary,
-  name: keyof FloatOperations,
-  a: Value,
-  b: Value,
-  r: Value,
-): Value {
-  const normal = lanes.isNormal(r);
-  const zero = lanes.isZero(r);
-  // A sum of numbers is zero only when it is exact; a product or quotient when a factor or the dividend is.
-  if (name === "add" || name === "sub") return or(normal, zero);
-  const exactZero = name === "mul" ? or(lanes.isZero(a), lanes.isZero(b)) : lanes.isZero(a);
-  return or(normal, and(zero, exactZero));
+/**
+ * A scalar operand as a float. Registers give it as a lane of the whole vector: through general registers it would take
+ * several cycles more, in a chain of operations each time.
+ */
+function readFloat(m: Builder, lanes: ScalarLane, operand: Operand): Value {
+  return m.let(operand.vector ? lanes.lowest(operand.vector.get()) : lanes.float(operand.read()));
 }
 
 const scalarArithmetic =
   (lanes: ScalarLane, ops: FloatOperations, name: keyof FloatOperations, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
-    const b = m.let(src!.read());
-    const a = m.let(dst!.read());
-    const r = m.let(lanes.bits(ops[name](lanes.float(a), lanes.float(b))));
-    const plain = i32.and(
-      i32.and(resultIsPlain(lanes, i32.or, i32.and, name, a, b, r), m.simdDefault()),
-      i32.and(lanes.notDenormal(a), lanes.notDenormal(b)),
+    const b = readFloat(m, lanes, src!);
+    const register = dst!.vector!;
+    const whole = m.let(register.get());
+    const a = m.let(lanes.lowest(whole));
+    const r = m.f.temporary(a.type);
+    m.f.set(r, ops[name](a, b));
+    const plain = lanes.inMiddle(lanes.bits(a), lanes.bits(b), lanes.bits(r.get));
+    m.f.if(i32.eqz(i32.and(plain, m.simdDefault())), () =>
+      m.f.set(r, lanes.float(exactScalar(m, runtime, lanes.bits(a), lanes.bits(b)))),
     );
-    m.f.if(
-      plain,
-      () => dst!.write(r),
-      () => {
-        const register = dst!.vector!;
-        register.set(exact(m, runtime, register.get(), zeroExtended(b), 1));
-      },
-    );
+    register.set(lanes.withLowest(whole, r.get));
   };
 
 const packedArithmetic =
@@ -65,7 +52,7 @@ const packedArithmetic =
     const a = m.let(dst!.read());
     const r = m.let(ops[name](a, b));
     const numbers = v128.and(lanes.isNumber(a), lanes.isNumber(b));
-    const plain = v128.and(numbers, resultIsPlain(lanes, v128.or, v128.and, name, a, b, r));
+    const plain = v128.and(numbers, resultIsPlain(lanes, name, a, b, r));
     m.f.if(
       i32.and(lanes.all(plain), m.simdDefault()),
       () => dst!.write(r),
@@ -77,19 +64,15 @@ const packedArithmetic =
 const scalarMinMax =
   (lanes: ScalarLane, lt: Binary, smaller: boolean, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
-    const b = m.let(src!.read());
-    const a = m.let(dst!.read());
+    const b = readFloat(m, lanes, src!);
+    const register = dst!.vector!;
+    const whole = m.let(register.get());
+    const a = m.let(lanes.lowest(whole));
+    const bBits = m.let(lanes.bits(b));
     m.f.if(
-      i32.and(lanes.isNumber(a), lanes.isNumber(b)),
-      () => {
-        const [x, y] = [lanes.float(a), lanes.float(b)];
-        const first = smaller ? lt(x, y) : lt(y, x);
-        dst!.write(scalarOf(a.type, first, a, b));
-      },
-      () => {
-        const register = dst!.vector!;
-        register.set(exact(m, runtime, register.get(), zeroExtended(b), 1));
-      },
+      i32.and(lanes.isNumber(m.let(lanes.bits(a))), lanes.isNumber(bBits)),
+      () => register.set(lanes.withLowest(whole, Value.select(a.type, a, b, smaller ? lt(a, b) : lt(b, a)))),
+      () => register.set(exact(m, runtime, whole, zeroExtended(bBits), 1)),
     );
   };
 
@@ -130,14 +113,15 @@ function arithmetic(
   opcode: string,
   operation: keyof FloatOperations,
   runtime: readonly [RuntimeName, RuntimeName],
+  scalar: readonly [RuntimeName, RuntimeName],
 ): Row[] {
   return fourForms(
     name,
     opcode,
     packedArithmetic(SINGLES, f32x4, operation, runtime[0]),
     packedArithmetic(DOUBLES, f64x2, operation, runtime[1]),
-    scalarArithmetic(SINGLE, f32, operation, runtime[0]),
-    scalarArithmetic(DOUBLE, f64, operation, runtime[1]),
+    scalarArithmetic(SINGLE, f32, operation, scalar[0]),
+    scalarArithmetic(DOUBLE, f64, operation, scalar[1]),
   );
 }
 
@@ -155,17 +139,18 @@ function minMax(name: string, opcode: string, smaller: boolean, runtime: readonl
 const scalarSqrt =
   (lanes: ScalarLane, operation: (a: Value) => Value, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
-    const b = m.let(src!.read());
-    const r = m.let(lanes.bits(operation(lanes.float(b))));
-    const plain = i32.or(i32.and(lanes.isNormal(r), lanes.notDenormal(b)), lanes.isZero(b));
+    const b = readFloat(m, lanes, src!);
+    const bits = m.let(lanes.bits(b));
+    const positive = bits.type === "i64" ? i64.geS(bits, 0n) : i32.geS(bits, 0);
+    const plain = i32.and(i32.and(positive, lanes.inMiddle(bits)), m.simdDefault());
+    const r = m.f.temporary(b.type);
     m.f.if(
-      i32.and(plain, m.simdDefault()),
-      () => dst!.write(r),
-      () => {
-        const result = exact(m, runtime, zeroExtended(b), undefined, 1);
-        dst!.write(b.type === "i64" ? i64x2.extract(result, 0) : low32(result));
-      },
+      plain,
+      () => m.f.set(r, operation(b)),
+      () => m.f.set(r, lanes.float(exactScalar(m, runtime, bits))),
     );
+    const register = dst!.vector!;
+    register.set(lanes.withLowest(register.get(), r.get));
   };
 
 const packedSqrt =
@@ -280,15 +265,14 @@ const COMPARE_FLAGS = { dst: "r", writes: OSZAPC } as const;
 const compareToFlags =
   (lanes: ScalarLane, ops: { eq: Binary; lt: Binary }, runtime: RuntimeName, signaling: boolean): Semantics =>
   (m, dst, src) => {
-    const b = m.let(src!.read());
-    const a = m.let(dst!.read());
+    const y = readFloat(m, lanes, src!);
+    const x = readFloat(m, lanes, dst!);
+    const a = m.let(lanes.bits(x));
+    const b = m.let(lanes.bits(y));
     const relation = m.f.temporary("i32");
     m.f.if(
       i32.and(lanes.isNumber(a), lanes.isNumber(b)),
-      () => {
-        const [x, y] = [lanes.float(a), lanes.float(b)];
-        m.f.set(relation, i32.or(i32.shl(ops.eq(x, y), 1), ops.lt(x, y)));
-      },
+      () => m.f.set(relation, i32.or(i32.shl(ops.eq(x, y), 1), ops.lt(x, y))),
       () => {
         const bits = (v: Value): Value => (v.type === "i64" ? v : i64.extendU(v));
         m.f.set(relation, call(m.runtime(runtime), m.state, bits(a), bits(b), signaling ? 1 : 0));
@@ -376,10 +360,10 @@ function logic(name: string, opcode: string, operation: Binary): Row[] {
 }
 
 export const VECTOR_FLOAT: readonly Row[] = [
-  ...arithmetic("ADD", "58", "add", ["addF32", "addF64"]),
-  ...arithmetic("MUL", "59", "mul", ["mulF32", "mulF64"]),
-  ...arithmetic("SUB", "5C", "sub", ["subF32", "subF64"]),
-  ...arithmetic("DIV", "5E", "div", ["divF32", "divF64"]),
+  ...arithmetic("ADD", "58", "add", ["addF32", "addF64"], ["addSingle", "addDouble"]),
+  ...arithmetic("MUL", "59", "mul", ["mulF32", "mulF64"], ["mulSingle", "mulDouble"]),
+  ...arithmetic("SUB", "5C", "sub", ["subF32", "subF64"], ["subSingle", "subDouble"]),
+  ...arithmetic("DIV", "5E", "div", ["divF32", "divF64"], ["divSingle", "divDouble"]),
   ...minMax("MIN", "5D", true, ["minF32", "minF64"]),
   ...minMax("MAX", "5F", false, ["maxF32", "maxF64"]),
   ...fourForms(
@@ -387,8 +371,8 @@ export const VECTOR_FLOAT: readonly Row[] = [
     "51",
     packedSqrt(SINGLES, f32x4.sqrt, "sqrtF32"),
     packedSqrt(DOUBLES, f64x2.sqrt, "sqrtF64"),
-    scalarSqrt(SINGLE, f32.sqrt, "sqrtF32"),
-    scalarSqrt(DOUBLE, f64.sqrt, "sqrtF64"),
+    scalarSqrt(SINGLE, f32.sqrt, "sqrtSingle"),
+    scalarSqrt(DOUBLE, f64.sqrt, "sqrtDouble"),
   ),
   ...approximate("RSQRT", "52", reciprocalRoot),
   ...approximate("RCP", "53", reciprocal),

@@ -1,6 +1,5 @@
 /** What vector rows share: lanes in and out of vectors, arrangements of lanes, and the call of exact functions. */
-import { call, type I32, i32, i64, type Value } from "../../../wasm/expression.ts";
-import type { ValueType } from "../../../wasm/module.ts";
+import { call, type I32, i32, type Value } from "../../../wasm/expression.ts";
 import { i8x16, i32x4 } from "../../../wasm/simd.ts";
 import type { Builder } from "../../builder.ts";
 import { VECTOR_GATE } from "../../state.ts";
@@ -28,9 +27,11 @@ export function exact(m: Builder, name: RuntimeName, a: Value, b: Value | undefi
   return result;
 }
 
-/** `condition` ? a : b, of i32 or i64. */
-export function scalarOf(type: ValueType, condition: Value, a: Value, b: Value): Value {
-  return type === "i64" ? i64.select(condition, a, b) : i32.select(condition, a, b);
+/** Result of an exact function on the bits of one lane; raises what is unmasked. */
+export function exactScalar(m: Builder, name: RuntimeName, ...operands: Value[]): Value {
+  const result = m.let(call(m.runtime(name), m.state, ...operands));
+  raiseIfUnmasked(m);
+  return result;
 }
 
 /** The lowest lane of 32 bits. */
