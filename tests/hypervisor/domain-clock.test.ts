@@ -76,3 +76,33 @@ test("arming a timer wakes an idle domain", () => {
     assert.equal(woken, 1);
   }
 });
+
+/** Keep the host busy for so many ms. */
+function stall(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
+test("a stall of the host is no jump for a guest that polls, and is made up for while it halts", () => {
+  const clock = new RealClock(START);
+  clock.now();
+  stall(20);
+  const before = clock.now();
+  assert.ok(clock.now() - before < 1e5, "a poll moves on by little");
+  clock.idle();
+  assert.ok(clock.now() - before > 15e6, "all of it has gone by");
+});
+
+test("guest time does not pass a call-back that is due", () => {
+  const clock = new RealClock(START);
+  const deadline = clock.now() + 1e6;
+  let called = 0;
+  clock.timer(() => called++).arm(deadline);
+  stall(5);
+  clock.idle();
+  assert.equal(clock.now(), deadline);
+  assert.ok(clock.due);
+  clock.fire();
+  assert.equal(called, 1);
+  assert.ok(!clock.due);
+});
