@@ -93,6 +93,11 @@ export class Translator {
     return this.#cpu.i32.subarray(record >> 2, (record + RECORD_BYTES) >> 2);
   }
 
+  /** Addresses of the blocks that begin on a machine page or reach into it. */
+  blocksOn(page: number): readonly number[] {
+    return this.#pages.get(page >>> 12) ?? [];
+  }
+
   /** Forget everything decoded. Not while a block runs. */
   flush(): void {
     const { i32 } = this.#cpu;
