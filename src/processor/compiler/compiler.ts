@@ -34,7 +34,7 @@ export interface CompilerOptions {
 }
 
 export const DEFAULT_COMPILER: CompilerOptions = {
-  threshold: 400,
+  threshold: 3000,
   immediate: false,
   codeBytes: 24 << 20,
   recompiles: 6,
