@@ -120,6 +120,7 @@ export class HvmDomain {
       if (pc !== 0) this.#inline.catchUp(this.processor.instructionsAt(pc));
       return Math.round(this.clock.now());
     };
+    this.cpu.tickRate = () => this.clock.tickRate();
     this.#inline = new InlineAccesses(this);
     this.cpu.inlinePorts = this.#inline;
     this.#registers = new FirmwareRegisters(this.cpu, (level) => this.setA20(level));
