@@ -2,7 +2,7 @@
  * From hot blocks to installed code: finds regions, has them compiled in batches off the vCPU's thread, enters them in
  * the function table and in the blocks where they begin, and drops them when their code is written to or room is needed.
  */
-import type { FeatureTest } from "../../isa/decoder.ts";
+import type { FeatureTest } from "../../isa/opcode-map.ts";
 import { type Cpu, MODE } from "../cpu.ts";
 import { hashSlot } from "../interpreter/block-hash.ts";
 import type { Interpreter } from "../interpreter/generate.ts";

@@ -2,7 +2,8 @@
  * Finds the code of a region: basic blocks reached from its entry by direct jumps, decoded from guest memory, with the
  * edges between them. Knows control flow, not WebAssembly.
  */
-import { DECODE, decode, type FeatureTest, Instruction } from "../../isa/decoder.ts";
+import { DECODE, decode, Instruction } from "../../isa/decoder.ts";
+import { type FeatureTest, opcodeMap } from "../../isa/opcode-map.ts";
 import type { Form } from "../../isa/row.ts";
 
 const PAGE = 4096;
@@ -97,17 +98,17 @@ interface Draft {
 
 /** Whether the row's last operand is a direct branch target. */
 function isDirect(form: Form): boolean {
-  return form.operands.includes("Jb") || form.operands.includes("Jz");
+  return form.branch === "direct" || form.branch === "conditional";
 }
 
 /** A branch that may fall through: Jcc, LOOP, JCXZ. */
 export function isConditional(form: Form): boolean {
-  return /^(J(?!MP)|LOOP)/.test(form.row.mnemonic);
+  return form.branch === "conditional";
 }
 
 /** Forms whose semantics end with a jump to a computed place. */
 function isIndirect(form: Form): boolean {
-  return form.row.semantics !== undefined && /^(JMP|CALL|RET)$/.test(form.row.mnemonic) && !isDirect(form);
+  return form.branch === "indirect";
 }
 
 /** Collect the blocks of the region with these roots. */
@@ -261,7 +262,7 @@ function decodeBlock(
       break;
     }
     const instruction = new RegionInstruction();
-    const length = decode(source.bytes, from, pageEnd, source.bits, instruction, source.has);
+    const length = decode(source.bytes, from, pageEnd, source.bits, instruction, opcodeMap(source.has));
     const unfit = instruction.form !== undefined && isDirect(instruction.form) && instruction.operandSize === 16;
     if (length === DECODE.needMore || length === DECODE.tooLong || !instruction.form || unfit) {
       // What crosses a page, is no instruction, or cuts EIP to 16 bits is the interpreter's.
