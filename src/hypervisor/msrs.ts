@@ -18,6 +18,12 @@ const field = (name: "sysenterCs" | "sysenterEsp" | "sysenterEip"): Msr => ({
 
 const constant = (value: bigint): Msr => ({ read: () => value, write: () => true });
 
+/**
+ * IA32_MISC_ENABLE: fast strings; neither branch trace storage nor PEBS. CPUID is not limited, execute-disable is on.
+ * Processors from family 15, and family 6 model 13, on have it, and kernels read it there before they can take a #GP.
+ */
+const MISC_ENABLE = (1n << 0n) | (1n << 11n) | (1n << 12n);
+
 /** MSRs by number. */
 const MSRS: ReadonlyMap<number, Msr> = new Map([
   [
@@ -41,6 +47,7 @@ const MSRS: ReadonlyMap<number, Msr> = new Map([
   [0x174, field("sysenterCs")],
   [0x175, field("sysenterEsp")],
   [0x176, field("sysenterEip")],
+  [0x1a0, constant(MISC_ENABLE)],
   [0x1d9, constant(0n)], // DEBUGCTL
   [
     0xc0000080, // IA32_EFER: NXE is the only bit that a 32-bit guest has

@@ -1,11 +1,20 @@
 /**
- * The decoder: bytes to an `Instruction`, by walking the opcode maps of `table.ts`. It knows encodings, not machines:
+ * The decoder: bytes to an `Instruction`, by way of the opcode maps of `opcode-map.ts`. It knows encodings, not machines:
  * what a mode forbids is for the engine to check.
  */
+import {
+  ENTRY,
+  IMMEDIATE,
+  LAYOUT,
+  LAYOUTS,
+  MODRM_CHOICES,
+  modrmChoice,
+  type OpcodeMap,
+  PREFIX_CHOICE,
+} from "./opcode-map.ts";
 import type { Form } from "./row.ts";
-import { operandBits } from "./row.ts";
 import { GPR, SEG, ZERO_SLOT } from "./state.ts";
-import { MAP, OPCODE_MAP } from "./table.ts";
+import { FORMS, MAP } from "./table.ts";
 
 /** Longest legal instruction (SDM 2A 2.3.11). */
 export const MAX_LENGTH = 15;
@@ -46,19 +55,24 @@ export class Instruction {
 const BASE_16 = [GPR.ebx, GPR.ebx, GPR.ebp, GPR.ebp, GPR.esi, GPR.edi, GPR.ebp, GPR.ebx] as const;
 const INDEX_16 = [GPR.esi, GPR.edi, GPR.esi, GPR.edi, ZERO_SLOT, ZERO_SLOT, ZERO_SLOT, ZERO_SLOT] as const;
 
-/** Segment override prefixes. */
-const OVERRIDE: Readonly<Record<number, number>> = {
-  38: SEG.ES, 46: SEG.CS, 54: SEG.SS, 62: SEG.DS, 100: SEG.FS, 101: SEG.GS,
-}; // biome-ignore format: a table
+/** What a prefix byte is; segment overrides are `segment` and the segment's number. */
+const PREFIX = { none: 0, operand: 1, address: 2, lock: 3, repeat: 4, segment: 8 } as const;
 
-const PREFIX = new Uint8Array(256);
-for (const byte of [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]) PREFIX[byte] = 1;
-
-/** Whether the CPU model has `feature`; encodings of others are undefined. */
-export type FeatureTest = (feature: string) => boolean;
+const PREFIXES = new Uint8Array(256);
+PREFIXES[0x66] = PREFIX.operand;
+PREFIXES[0x67] = PREFIX.address;
+PREFIXES[0xf0] = PREFIX.lock;
+PREFIXES[0xf2] = PREFIX.repeat;
+PREFIXES[0xf3] = PREFIX.repeat;
+PREFIXES[0x26] = PREFIX.segment | SEG.ES;
+PREFIXES[0x2e] = PREFIX.segment | SEG.CS;
+PREFIXES[0x36] = PREFIX.segment | SEG.SS;
+PREFIXES[0x3e] = PREFIX.segment | SEG.DS;
+PREFIXES[0x64] = PREFIX.segment | SEG.FS;
+PREFIXES[0x65] = PREFIX.segment | SEG.GS;
 
 /**
- * Decode one instruction at `bytes[at]` of a code segment of `bits` (16 or 32) bits.
+ * Decode one instruction at `bytes[at]` of a code segment of `bits` (16 or 32) bits, as the CPU model of `map` does.
  * Returns its length, or DECODE.needMore when `end` cuts it short, or DECODE.tooLong beyond 15 bytes (#GP).
  */
 export function decode(
@@ -67,62 +81,55 @@ export function decode(
   end: number,
   bits: number,
   out: Instruction,
-  has: FeatureTest,
+  map: OpcodeMap,
 ): number {
-  let p = at;
-  const stop = Math.min(end, at + MAX_LENGTH);
-  const short = (): number => (end >= at + MAX_LENGTH ? DECODE.tooLong : DECODE.needMore);
+  const complete = end >= at + MAX_LENGTH;
+  const stop = complete ? at + MAX_LENGTH : end;
+  const short = complete ? DECODE.tooLong : DECODE.needMore;
   let operandSize = bits;
   let addressSize = bits;
   let override = -1;
   let lock = false;
   let repeat = 0;
-  let operandPrefix = false;
-  for (;;) {
-    if (p >= stop) return short();
-    const byte = bytes[p]!;
-    if (!PREFIX[byte]) break;
-    p++;
-    if (byte === 0x66) {
-      operandSize = 48 - bits;
-      operandPrefix = true;
-    } else if (byte === 0x67) addressSize = 48 - bits;
-    else if (byte === 0xf0) lock = true;
-    else if (byte >= 0xf2) repeat = byte;
-    else override = OVERRIDE[byte]!;
+  let choice: number = PREFIX_CHOICE.none;
+  if (at >= stop) return short;
+  let p = at + 1;
+  let opcode: number = bytes[at]!;
+  for (let prefix = PREFIXES[opcode]!; prefix !== PREFIX.none; prefix = PREFIXES[opcode]!) {
+    if (prefix === PREFIX.operand) operandSize = 48 - bits;
+    else if (prefix === PREFIX.address) addressSize = 48 - bits;
+    else if (prefix === PREFIX.lock) lock = true;
+    else if (prefix === PREFIX.repeat) repeat = opcode;
+    else override = prefix - PREFIX.segment;
+    if (p >= stop) return short;
+    opcode = bytes[p++]!;
   }
-  let opcode: number = bytes[p++]!;
+  if (repeat !== 0) choice = repeat === 0xf3 ? PREFIX_CHOICE.repeat : PREFIX_CHOICE.repeatNot;
+  else if (operandSize !== bits) choice = PREFIX_CHOICE.operand;
   if (opcode === 0x0f) {
-    if (p >= stop) return short();
+    if (p >= stop) return short;
     opcode = MAP.two | bytes[p++]!;
     if (opcode === (MAP.two | 0x38) || opcode === (MAP.two | 0x3a)) {
-      if (p >= stop) return short();
+      if (p >= stop) return short;
       opcode = (opcode === (MAP.two | 0x38) ? MAP.three38 : MAP.three3a) | bytes[p++]!;
     }
   }
-  const candidates = OPCODE_MAP[opcode]!;
-  let modrm = -1;
-  let form: Form | undefined;
-  if (candidates.length > 0 && candidates[0]!.modrm) {
-    if (p >= stop) return short();
-    modrm = bytes[p]!;
+  const entry = map.entries[opcode]!;
+  let index = entry >> ENTRY.shift;
+  let modrm = 0;
+  out.reg = opcode & 7;
+  if (entry & ENTRY.modrm) {
+    if (p >= stop) return short;
+    modrm = bytes[p++]!;
+    out.mod = modrm >> 6;
+    out.rm = modrm & 7;
+    out.reg = (modrm >> 3) & 7;
   }
-  for (const candidate of candidates) {
-    if (candidate.modrm && modrm < 0) {
-      if (p >= stop) return short();
-      modrm = bytes[p]!;
-    }
-    const { reg, rm, mod, row } = candidate;
-    if (reg >= 0 && reg !== ((modrm >> 3) & 7)) continue;
-    if (mod !== "any" && modrm >= 0xc0 !== (mod === "reg")) continue;
-    if (rm >= 0 && rm !== (modrm & 7)) continue;
-    const { prefix, feature } = row.traits;
-    if (prefix !== undefined && prefix !== (repeat || (operandPrefix ? 0x66 : 0))) continue;
-    if (feature !== undefined && !has(feature)) continue;
-    form = candidate;
-    break;
-  }
-  out.form = form;
+  if (entry & ENTRY.byPrefix) index += entry & ENTRY.byModrm ? choice * MODRM_CHOICES : choice;
+  if (entry & ENTRY.byModrm) index += modrmChoice(modrm);
+  const id = map.forms[index]!;
+  const layout = id < 0 ? 0 : LAYOUTS[id]!;
+  out.form = id < 0 ? undefined : FORMS[id];
   out.operandSize = operandSize;
   out.address16 = addressSize === 16;
   out.lock = lock;
@@ -136,115 +143,112 @@ export function decode(
   out.displacement = 0;
   out.immediate = 0;
   out.immediate2 = 0;
-  if (!form && modrm < 0) {
-    out.length = p - at;
-    return out.length;
-  }
-  out.reg = opcode & 7;
   // An unknown member of a group is fetched whole before it is refused, as silicon does.
-  if (!form || form.modrm) {
-    p++;
-    const mod = modrm >> 6;
-    const rm = modrm & 7;
-    out.mod = mod;
-    out.rm = rm;
-    out.reg = (modrm >> 3) & 7;
-    // MOV to and from control and debug registers ignores ModRM.mod: the operand is a register.
-    const forcedRegister = form !== undefined && (form.mod === "reg" || form.operands.includes("Rd"));
-    if (mod !== 3 && !forcedRegister) {
-      out.memory = true;
-      let stackSegment = false;
-      let displacementBytes = mod === 1 ? 1 : 0;
-      if (addressSize === 16) {
-        if (mod === 0 && rm === 6) displacementBytes = 2;
-        else {
-          out.base = BASE_16[rm]!;
-          out.index = INDEX_16[rm]!;
-          stackSegment = out.base === GPR.ebp;
-          if (mod === 2) displacementBytes = 2;
-        }
-      } else {
-        if (mod === 2) displacementBytes = 4;
-        let baseNumber = rm;
-        if (rm === 4) {
-          if (p >= stop) return short();
-          const sib = bytes[p++]!;
-          baseNumber = sib & 7;
-          const indexNumber = (sib >> 3) & 7;
-          if (indexNumber !== 4) {
-            out.index = indexNumber * 8;
-            out.scale = sib >> 6;
-          }
-        }
-        if (baseNumber === 5 && mod === 0) displacementBytes = 4;
-        else {
-          out.base = baseNumber * 8;
-          stackSegment = baseNumber === 4 || baseNumber === 5;
-        }
-      }
-      if (displacementBytes > 0) {
-        if (p + displacementBytes > stop) return short();
-        if (displacementBytes === 1) out.displacement = (bytes[p]! << 24) >> 24;
-        else if (displacementBytes === 2) out.displacement = ((bytes[p]! | (bytes[p + 1]! << 8)) << 16) >> 16;
-        else out.displacement = bytes[p]! | (bytes[p + 1]! << 8) | (bytes[p + 2]! << 16) | (bytes[p + 3]! << 24);
-        p += displacementBytes;
-      }
-      if (stackSegment && override < 0) out.segment = SEG.SS;
-    }
+  if (entry & ENTRY.modrm && modrm < 0xc0 && !(layout & LAYOUT.register)) {
+    p = addressSize === 16 ? address16(bytes, p, stop, modrm, out) : address32(bytes, p, stop, modrm, out);
+    if (p < 0) return short;
   }
-  if (!form) {
-    out.length = p - at;
-    return out.length;
+  for (let rest = layout >> LAYOUT.shift; rest !== 0; rest >>= LAYOUT.immediateBits) {
+    p = immediate(
+      bytes,
+      p,
+      stop,
+      rest & LAYOUT.immediateMask,
+      operandSize,
+      addressSize,
+      out,
+      rest === layout >> LAYOUT.shift,
+    );
+    if (p < 0) return short;
   }
-  let immediates = 0;
-  for (const operand of form.operands) {
-    let size = 0;
-    switch (operand) {
-      case "Ib":
-      case "Ibu":
-      case "Ibs":
-      case "Jb":
-        size = 1;
-        break;
-      case "Iw":
-        size = 2;
-        break;
-      case "Iz":
-      case "Jz":
-      case "Ap":
-        size = operandSize >> 3;
-        break;
-      case "Ob":
-      case "Ov":
-        size = addressSize >> 3;
-        out.memory = true;
-        break;
-      default:
-        continue;
-    }
-    if (p + size > stop) return short();
-    let value = bytes[p]!;
-    if (size >= 2) value |= bytes[p + 1]! << 8;
-    if (size === 4) value |= (bytes[p + 2]! << 16) | (bytes[p + 3]! << 24);
-    p += size;
-    if (operand === "Ob" || operand === "Ov") {
-      out.displacement = value;
-      continue;
-    }
-    if (operand === "Ibs") value = operandSize === 16 ? ((value << 24) >> 24) & 0xffff : (value << 24) >> 24;
-    else if (operand === "Jb") value = (value << 24) >> 24;
-    else if (operand === "Jz" && size === 2) value = (value << 16) >> 16;
-    if (immediates++ === 0) out.immediate = value;
-    else out.immediate2 = value;
-    if (operand === "Ap") {
-      if (p + 2 > stop) return short();
-      out.immediate2 = bytes[p]! | (bytes[p + 1]! << 8);
-      p += 2;
-    }
-  }
-  if (lock && !(form.row.traits.lock && out.memory && /^[EM]/.test(form.operands[0] ?? ""))) out.form = undefined;
+  if (lock && !(layout & LAYOUT.lockable && out.memory)) out.form = undefined;
   out.length = p - at;
   return out.length;
+}
+
+/** Take a 16-bit address from behind ModRM; returns where it ends, or -1 when that is behind `stop`. */
+function address16(bytes: Uint8Array, at: number, stop: number, modrm: number, out: Instruction): number {
+  const mod = modrm >> 6;
+  const rm = modrm & 7;
+  out.memory = true;
+  let size = mod;
+  if (mod === 0 && rm === 6) size = 2;
+  else {
+    out.base = BASE_16[rm]!;
+    out.index = INDEX_16[rm]!;
+    if (out.base === GPR.ebp && out.override < 0) out.segment = SEG.SS;
+  }
+  if (at + size > stop) return -1;
+  if (size === 1) out.displacement = (bytes[at]! << 24) >> 24;
+  else if (size === 2) out.displacement = ((bytes[at]! | (bytes[at + 1]! << 8)) << 16) >> 16;
+  return at + size;
+}
+
+/** The same for 32-bit addresses, SIB byte included. */
+function address32(bytes: Uint8Array, at: number, stop: number, modrm: number, out: Instruction): number {
+  const mod = modrm >> 6;
+  let p = at;
+  let base = modrm & 7;
+  out.memory = true;
+  if (base === 4) {
+    if (p >= stop) return -1;
+    const sib = bytes[p++]!;
+    base = sib & 7;
+    const index = (sib >> 3) & 7;
+    if (index !== 4) {
+      out.index = index * 8;
+      out.scale = sib >> 6;
+    }
+  }
+  if (base === 5 && mod === 0) return displacement32(bytes, p, stop, out);
+  out.base = base * 8;
+  if ((base === 4 || base === 5) && out.override < 0) out.segment = SEG.SS;
+  if (mod === 0) return p;
+  if (mod === 2) return displacement32(bytes, p, stop, out);
+  if (p >= stop) return -1;
+  out.displacement = (bytes[p]! << 24) >> 24;
+  return p + 1;
+}
+
+function displacement32(bytes: Uint8Array, at: number, stop: number, out: Instruction): number {
+  if (at + 4 > stop) return -1;
+  out.displacement = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+  return at + 4;
+}
+
+/** Take an operand of one kind of IMMEDIATE; returns where it ends, or -1 when that is behind `stop`. */
+function immediate(
+  bytes: Uint8Array,
+  at: number,
+  stop: number,
+  kind: number,
+  operandSize: number,
+  addressSize: number,
+  out: Instruction,
+  first: boolean,
+): number {
+  let size = 1;
+  if (kind === IMMEDIATE.word) size = 2;
+  else if (kind === IMMEDIATE.offset) size = addressSize >> 3;
+  else if (kind >= IMMEDIATE.sized) size = operandSize >> 3;
+  if (at + size > stop) return -1;
+  let value = bytes[at]!;
+  if (size >= 2) value |= bytes[at + 1]! << 8;
+  if (size === 4) value |= (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+  if (kind === IMMEDIATE.offset) {
+    out.memory = true;
+    out.displacement = value;
+    return at + size;
+  }
+  if (kind === IMMEDIATE.signedByte) value = operandSize === 16 ? ((value << 24) >> 24) & 0xffff : (value << 24) >> 24;
+  else if (kind === IMMEDIATE.relativeByte) value = (value << 24) >> 24;
+  else if (kind === IMMEDIATE.relativeSized && size === 2) value = (value << 16) >> 16;
+  if (first) out.immediate = value;
+  else out.immediate2 = value;
+  if (kind !== IMMEDIATE.farPointer) return at + size;
+  if (at + size + 2 > stop) return -1;
+  out.immediate2 = bytes[at + size]! | (bytes[at + size + 1]! << 8);
+  return at + size + 2;
 }
 
 /** Operand size in bits at which the form works: its fixed size, or the instruction's. */
@@ -260,5 +264,3 @@ export function formBits(form: Form, operandSize: number): number {
       return 32;
   }
 }
-
-export { operandBits };

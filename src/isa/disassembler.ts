@@ -1,5 +1,6 @@
 /** The disassembler: the decoder's result as text in Intel syntax, from the rows' own mnemonics and operand codes. */
-import { DECODE, decode, type FeatureTest, formBits, Instruction, MAX_LENGTH } from "./decoder.ts";
+import { DECODE, decode, formBits, Instruction, MAX_LENGTH } from "./decoder.ts";
+import { type FeatureTest, opcodeMap } from "./opcode-map.ts";
 import { type Form, type OperandCode, operandBits } from "./row.ts";
 import { ZERO_SLOT } from "./state.ts";
 
@@ -132,12 +133,13 @@ function operandText(
 }
 
 const scratch = new Instruction();
+const everything: FeatureTest = () => true;
 
 /** Disassemble the instruction at `bytes[offset]`. Bytes that make none come out as `db`. */
 export function disassemble(bytes: Uint8Array, offset: number, options: DisassembleOptions): Disassembled {
   const instruction = scratch;
   const end = Math.min(bytes.length, offset + MAX_LENGTH);
-  const length = decode(bytes, offset, bytes.length, options.bits, instruction, options.has ?? (() => true));
+  const length = decode(bytes, offset, bytes.length, options.bits, instruction, opcodeMap(options.has ?? everything));
   const form = length < 0 ? undefined : instruction.form;
   if (!form) {
     const shown = length === DECODE.needMore ? bytes.subarray(offset, end) : bytes.subarray(offset, offset + 1);

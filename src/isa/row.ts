@@ -85,6 +85,8 @@ export interface Form {
   readonly mod: "any" | "mem" | "reg";
   readonly operands: readonly OperandCode[];
   readonly sizeClass: "b" | "w" | "d" | "v" | "n";
+  /** Where control goes: "conditional" may fall through, "direct" goes to one known place, "indirect" to a computed one. */
+  readonly branch: "none" | "conditional" | "direct" | "indirect";
 }
 
 export interface Row {
@@ -98,6 +100,17 @@ export interface Row {
 export const VECTOR_OPERAND = /^[VWUPQN][wdqx]$/;
 /** Operand codes that are memory when ModRM.mod is not 3, or always. */
 export const MEMORY_OPERAND = /^[EMOWQ]/;
+
+/** Jcc, JCXZ, LOOP and its kin. */
+const CONDITIONAL = /^(J(?!MP)|LOOP)/;
+/** Rows whose semantics, if they have any, end with a jump. */
+const JUMPS = /^(JMP|CALL|RET)$/;
+
+function branchOf({ mnemonic, semantics }: Row, operands: readonly OperandCode[]): Form["branch"] {
+  if (CONDITIONAL.test(mnemonic)) return "conditional";
+  if (operands.includes("Jb") || operands.includes("Jz")) return "direct";
+  return semantics !== undefined && JUMPS.test(mnemonic) ? "indirect" : "none";
+}
 
 const MEMORY_ONLY = /^M|^Ob|^Ov/;
 let formCount = 0;
@@ -158,6 +171,7 @@ function parseForm(row: Row, spec: string, traits: Traits): Form[] {
     mod,
     operands,
     sizeClass,
+    branch: branchOf(row, operands),
   });
   return plus ? Array.from({ length: 8 }, (_, i) => make(opcode + i)) : [make(opcode)];
 }

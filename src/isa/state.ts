@@ -153,6 +153,8 @@ const SPECS = [
   u32("resumeAt"),
   // Work that string instructions did beyond their one tick of the preemption timer, in ticks.
   u32("extraWork"),
+  // Elements of the current go of a repeated string instruction that its native did before it left the rest to the helper.
+  u32("repeatDone"),
   // What compiled regions pass on: see FLAG_OP in flags.ts; `explicit` whenever anybody else looks.
   u32("flagsKind"),
   u32("flagsOperand"),

@@ -139,6 +139,8 @@ export class Cpu {
   /** What the guest added to its time-stamp counter by writing it, modulo 2^64: low and high word. */
   tscOffsetLow = 0;
   tscOffsetHigh = 0;
+  /** Accesses that were answered by the bus, or by nobody, since power-on. */
+  deviceAccesses = 0;
   readonly #fault = new GuestFault();
   #spaces: AddressSpaces | undefined;
   #fill: FillFunctions["fill"] = () => FILL.elsewhere;
@@ -188,6 +190,11 @@ export class Cpu {
 
   setGpr(number: number, value: number): void {
     this.i32[(STATE >> 2) + number * 2] = value;
+  }
+
+  /** Machine offset of a general register. */
+  gprAddress(number: number): number {
+    return STATE + number * 8;
   }
 
   gpr16(number: number): number {
@@ -432,6 +439,14 @@ export class Cpu {
     return this.i32[table + (linear >>> 12)]! ^ linear;
   }
 
+  /** The same for a store that {@link noteWrite} follows: pages that hold decoded code are among them. */
+  hostForStore(linear: number): number {
+    const host = this.host(linear, true);
+    if (!isCodeEntry(host ^ linear, linear) || this.#watches.length > 0) return host;
+    const machine = host ^ CODE_MARK;
+    return this.i32[(CODE_BITS >> 2) + (machine >>> 12)] !== 0 ? machine : host;
+  }
+
   /**
    * Machine offset of the code byte at `linear`, or negative when it is not in RAM or ROM; throws the fetch fault. What the
    * tables hold is believed, so that it does not matter where a run is cut.
@@ -557,7 +572,9 @@ export class Cpu {
     const gpa = this.walkedAddress;
     // A read-modify-write finds ROM here: it can be read.
     const rom = this.machineOf(gpa);
-    return rom >= 0 ? this.#load(rom, bytes) : this.bus.mmioRead(gpa, bytes as 1 | 2 | 4);
+    if (rom >= 0) return this.#load(rom, bytes);
+    this.deviceAccesses++;
+    return this.bus.mmioRead(gpa, bytes as 1 | 2 | 4);
   }
 
   #readCrossing(linear: number, bytes: number, access: number): number {
@@ -588,6 +605,7 @@ export class Cpu {
       host = this.translate(linear, access);
       if (host < 0) {
         const gpa = this.walkedAddress;
+        this.deviceAccesses++;
         const shown = bytes === 4 ? value >>> 0 : bytes === 2 ? value & 0xffff : value & 0xff;
         if (this.machineOf(gpa) < 0) this.bus.mmioWrite(gpa, bytes as 1 | 2 | 4, shown);
         return;

@@ -103,6 +103,7 @@ export class Processor {
           imports: { ...env, ...(instance.exports as WebAssembly.ModuleImports) },
           table: instance.exports[TABLE_EXPORT] as WebAssembly.Table,
           describe: (instruction, count, mode) => [...this.translator.describe(instruction, count, mode)],
+          blocksOn: (page) => this.translator.blocksOn(page),
         },
         options.compiler,
       );

@@ -2,25 +2,13 @@
  * The decoded-operation cache: turns guest code into blocks of operation records, finds them by machine address, and
  * drops those whose bytes are written to.
  */
-import { DECODE, decode, type FeatureTest, formBits, Instruction, MAX_LENGTH } from "../isa/decoder.ts";
-import { type Form, operandBits, VECTOR_OPERAND } from "../isa/row.ts";
+import { DECODE, decode, Instruction, MAX_LENGTH } from "../isa/decoder.ts";
+import { type FeatureTest, type OpcodeMap, opcodeMap } from "../isa/opcode-map.ts";
 import { SEG } from "../isa/state.ts";
-import { type Cpu, MODE } from "./cpu.ts";
-import { helperNumber } from "./helpers.ts";
+import { type Cpu, MODE, WORD } from "./cpu.ts";
 import { hashSlot } from "./interpreter/block-hash.ts";
-import { armIndex, HANDLER, type Interpreter } from "./interpreter/generate.ts";
-import {
-  BLOCK,
-  BLOCK_BYTES,
-  BLOCK_FLAG,
-  HELPER_LINK,
-  NEVER,
-  RECORD,
-  RECORD_BYTES,
-  SHAPE,
-  VARIANT,
-  VECTOR_SLOT,
-} from "./interpreter/record.ts";
+import { HANDLER, type Interpreter } from "./interpreter/generate.ts";
+import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, HELPER_LINK, NEVER, RECORD, RECORD_BYTES } from "./interpreter/record.ts";
 import {
   BLOCK_HASH,
   CODE_BITS,
@@ -32,11 +20,11 @@ import {
   OPERATIONS_BYTES,
   SCRATCH_BLOCK,
 } from "./memory-map.ts";
+import { NO_ARM, OperationWriter } from "./operation-writer.ts";
 
 /** Longest block, in operations; RECORD.offset and RECORD.count are bytes. */
 const MAX_OPERATIONS = 32;
 const PAGE = 4096;
-const NO_ARM = 0xffff;
 
 /** What the translator asks of the region compiler: see `compiler/compiler.ts`. */
 export interface CompiledCode {
@@ -49,14 +37,12 @@ export interface CompiledCode {
 
 export class Translator {
   readonly #cpu: Cpu;
-  readonly #handlers: Uint16Array;
   readonly #interpreter: Interpreter;
-  readonly #has: FeatureTest;
-  #instruction = new Instruction();
+  readonly #opcodes: OpcodeMap;
+  readonly #writer: OperationWriter;
+  readonly #instruction = new Instruction();
   /** Bytes of an instruction gathered from two pages. */
   readonly #gathered = new Uint8Array(MAX_LENGTH + 1);
-  /** False: what is decoded from now on leaves to helpers what natives could do; for comparing the two. */
-  natives = true;
   /** Block of which the scratch block is a cut copy, or 0. */
   #cutFrom = 0;
   /** Compiled code, which new blocks may have and writes may hit. */
@@ -70,10 +56,15 @@ export class Translator {
   constructor(cpu: Cpu, interpreter: Interpreter, has: FeatureTest) {
     this.#cpu = cpu;
     this.#interpreter = interpreter;
-    this.#handlers = interpreter.handlers;
-    this.#has = has;
+    this.#opcodes = opcodeMap(has);
+    this.#writer = new OperationWriter(cpu, interpreter);
     cpu.onCodeWrite = (machine, bytes) => this.invalidate(machine, bytes);
     cpu.coversCode = (machine, bytes) => this.coversCode(machine, bytes);
+  }
+
+  /** False: what is decoded from now on leaves to helpers what natives could do; for comparing the two. */
+  set natives(use: boolean) {
+    this.#writer.natives = use;
   }
 
   setCompiled(compiled: CompiledCode): void {
@@ -85,12 +76,14 @@ export class Translator {
    * `mode`. Valid until the next call.
    */
   describe(instruction: Instruction, count: number, mode: number): Int32Array {
-    const own = this.#instruction;
-    this.#instruction = instruction;
     const record = SCRATCH_BLOCK + BLOCK_BYTES;
-    this.#write(record, 0, instruction.length, count, mode);
-    this.#instruction = own;
+    this.#writer.write(this.#writer.plan(instruction), instruction, record, 0, instruction.length, count, mode);
     return this.#cpu.i32.subarray(record >> 2, (record + RECORD_BYTES) >> 2);
+  }
+
+  /** Addresses of the blocks that begin on a machine page or reach into it. */
+  blocksOn(page: number): readonly number[] {
+    return this.#pages.get(page >>> 12) ?? [];
   }
 
   /** Forget everything decoded. Not while a block runs. */
@@ -113,7 +106,9 @@ export class Translator {
   translate(machine: number, eip: number, secondPage: () => number): boolean {
     if (this.#next + BLOCK_BYTES + (MAX_OPERATIONS + 1) * RECORD_BYTES > OPERATIONS + OPERATIONS_BYTES) this.flush();
     const cpu = this.#cpu;
-    const mode = cpu.get("modeKey");
+    const writer = this.#writer;
+    const instruction = this.#instruction;
+    const mode = cpu.i32[WORD.modeKey]!;
     const bits = mode & MODE.code32 ? 32 : 16;
     const block = this.#next;
     const pageEnd = (machine & -PAGE) + PAGE;
@@ -123,8 +118,7 @@ export class Translator {
     let record = block + BLOCK_BYTES;
     const limit = cpu.segment(SEG.CS, "limit") >>> 0;
     while (count < MAX_OPERATIONS && at < pageEnd && at - machine < 255 - MAX_LENGTH) {
-      const instruction = this.#instruction;
-      let length = decode(cpu.u8, at, pageEnd, bits, instruction, this.#has);
+      let length = decode(cpu.u8, at, pageEnd, bits, instruction, this.#opcodes);
       if (length === DECODE.needMore) {
         if (count > 0) break;
         const second = secondPage();
@@ -132,7 +126,7 @@ export class Translator {
         const here = pageEnd - at;
         this.#gathered.set(cpu.u8.subarray(at, pageEnd));
         this.#gathered.set(cpu.u8.subarray(second, second + MAX_LENGTH + 1 - here), here);
-        length = decode(this.#gathered, 0, MAX_LENGTH + 1, bits, instruction, this.#has);
+        length = decode(this.#gathered, 0, MAX_LENGTH + 1, bits, instruction, this.#opcodes);
         crossing = second;
       }
       if (
@@ -143,13 +137,15 @@ export class Translator {
         return false;
       }
       count++;
-      const ends = this.#write(record, at - machine, length, count, mode);
-      if (count > 1) this.#fuse(record);
+      const plan = writer.plan(instruction);
+      writer.write(plan, instruction, record, at - machine, length, count, mode);
+      if (plan.condition >= 0 && count > 1 && mode & MODE.flat && instruction.operandSize === 32)
+        this.#fuse(record - RECORD_BYTES, plan.condition);
       record += RECORD_BYTES;
       at += length;
-      if (ends || crossing) break;
+      if (plan.ends || crossing) break;
     }
-    this.#writeEnd(record, at - machine, count);
+    writer.writeEnd(record, at - machine, count);
     const { i32 } = cpu;
     i32[(block + BLOCK.count) >> 2] = count;
     i32[(block + BLOCK.bytes) >> 2] = at - machine;
@@ -169,13 +165,9 @@ export class Translator {
     return true;
   }
 
-  /** If the record just written is a conditional jump, and the one before goes with it, make them one operation. */
-  #fuse(record: number): void {
-    const condition = this.#instruction.form?.row.traits.condition;
-    if (condition === undefined || this.#instruction.operandSize !== 32 || !(this.#cpu.get("modeKey") & MODE.flat))
-      return;
+  /** If the record at `first` goes with the conditional jump written behind it, make them one operation. */
+  #fuse(first: number, condition: number): void {
     const { view, i32 } = this.#cpu;
-    const first = record - RECORD_BYTES;
     const handler = view.getUint16(first + RECORD.handler, true);
     const fused = this.#interpreter.fused[handler * 16 + condition];
     if (fused === undefined || fused === NO_ARM) return;
@@ -311,7 +303,7 @@ export class Translator {
   cut(machine: number, count: number): boolean {
     const { i32, u8, view } = this.#cpu;
     const slot = hashSlot(machine) >> 2;
-    if (i32[slot] !== machine || i32[slot + 1] !== this.#cpu.get("modeKey")) return false;
+    if (i32[slot] !== machine || i32[slot + 1] !== this.#cpu.i32[WORD.modeKey]!) return false;
     const block = i32[slot + 2]!;
     const whole = i32[(block + BLOCK.count) >> 2]!;
     const n = Math.min(count, whole);
@@ -330,7 +322,7 @@ export class Translator {
       i32[(SCRATCH_BLOCK + BLOCK_BYTES + i * RECORD_BYTES + RECORD.link) >> 2]! = this.#cutLink(
         SCRATCH_BLOCK + BLOCK_BYTES + i * RECORD_BYTES,
       );
-    this.#writeEnd(
+    this.#writer.writeEnd(
       SCRATCH_BLOCK + BLOCK_BYTES + n * RECORD_BYTES,
       u8[SCRATCH_BLOCK + BLOCK_BYTES + n * RECORD_BYTES + RECORD.offset]!,
       n,
@@ -349,8 +341,9 @@ export class Translator {
    * Returns its length, or a negative DECODE code when the bytes do not make an instruction.
    */
   single(bytes: Uint8Array, available: number): number {
-    const bits = this.#cpu.get("modeKey") & MODE.code32 ? 32 : 16;
-    const length = decode(bytes, 0, available, bits, this.#instruction, this.#has);
+    const mode = this.#cpu.i32[WORD.modeKey]!;
+    const bits = mode & MODE.code32 ? 32 : 16;
+    const length = decode(bytes, 0, available, bits, this.#instruction, this.#opcodes);
     if (length < 0) return length;
     const { i32 } = this.#cpu;
     this.#cutFrom = 0;
@@ -358,176 +351,9 @@ export class Translator {
     i32[(SCRATCH_BLOCK + BLOCK.bytes) >> 2] = length;
     i32[(SCRATCH_BLOCK + BLOCK.flags) >> 2] = 0;
     i32[(SCRATCH_BLOCK + BLOCK.code) >> 2] = NEVER;
-    this.#write(SCRATCH_BLOCK + BLOCK_BYTES, 0, length, 1, this.#cpu.get("modeKey"));
-    this.#writeEnd(SCRATCH_BLOCK + BLOCK_BYTES + RECORD_BYTES, length, 1);
+    const plan = this.#writer.plan(this.#instruction);
+    this.#writer.write(plan, this.#instruction, SCRATCH_BLOCK + BLOCK_BYTES, 0, length, 1, mode);
+    this.#writer.writeEnd(SCRATCH_BLOCK + BLOCK_BYTES + RECORD_BYTES, length, 1);
     return length;
   }
-
-  #writeEnd(record: number, offset: number, count: number): void {
-    const { view, u8, i32 } = this.#cpu;
-    view.setUint16(record + RECORD.handler, HANDLER.end, true);
-    u8[record + RECORD.offset] = offset;
-    u8[record + RECORD.length] = 0;
-    u8[record + RECORD.count] = count;
-    i32[(record + RECORD.link) >> 2] = 0;
-  }
-
-  /** Write the record of the instruction just decoded; true when it ends the block. */
-  #write(record: number, offset: number, length: number, count: number, mode: number): boolean {
-    const { view, u8, i32 } = this.#cpu;
-    const instruction = this.#instruction;
-    const form = instruction.form;
-    u8[record + RECORD.offset] = offset;
-    u8[record + RECORD.length] = length;
-    u8[record + RECORD.count] = count;
-    u8[record + RECORD.base] = instruction.base;
-    u8[record + RECORD.index] = instruction.index;
-    u8[record + RECORD.segment] = instruction.segment;
-    i32[(record + RECORD.displacement) >> 2] = instruction.displacement;
-    i32[(record + RECORD.link) >> 2] = 0;
-    let shape =
-      instruction.scale | (instruction.address16 ? SHAPE.address16 : 0) | (instruction.memory ? SHAPE.memory : 0);
-    if (!form) {
-      this.#helper(record, helperNumber("undefined"), 0);
-      this.#native(record, "undefined");
-      u8[record + RECORD.shape] = shape;
-      return true;
-    }
-    const { traits } = form.row;
-    const operandSize = formBits(form, instruction.operandSize);
-    u8[record + RECORD.size] = operandSize >> 3;
-    this.#registers(record, form, operandSize);
-    this.#immediates(record, form, operandSize, offset + length);
-    const repeated = traits.repeat !== undefined && instruction.repeat !== 0;
-    if (repeated) shape |= instruction.repeat === 0xf2 ? SHAPE.repne : SHAPE.rep;
-    if (instruction.override >= 0) shape |= SHAPE.override;
-    u8[record + RECORD.shape] = shape;
-    const argument = traits.argument ?? 0;
-    if (repeated) {
-      this.#helper(record, helperNumber("repeat"), argument);
-      this.#native(record, `repeat:${argument}:${operandSize >> 3}`);
-    } else if (traits.helper !== undefined) {
-      this.#helper(record, helperNumber(traits.helper), argument);
-      this.#native(record, traits.argument === undefined ? traits.helper : `${traits.helper}:${argument}`);
-    }
-    if (!repeated && (form.row.semantics !== undefined || traits.helper === undefined)) {
-      view.setUint16(record + RECORD.handler, this.#arm(form, operandSize, mode), true);
-    }
-    return traits.ends === true && !isConditional(form);
-  }
-
-  #helper(record: number, number: number, argument: number): void {
-    this.#cpu.view.setUint16(record + RECORD.handler, HANDLER.helper, true);
-    this.#cpu.i32[(record + RECORD.link) >> 2] = HELPER_LINK | number | (argument << 16);
-  }
-
-  /** Put a fast path in front of the helper, if there is one. */
-  #native(record: number, key: string): void {
-    const handler = this.natives ? this.#interpreter.natives.get(key) : undefined;
-    if (handler !== undefined) this.#cpu.view.setUint16(record + RECORD.handler, handler, true);
-  }
-
-  #arm(form: Form, operandSize: number, mode: number): number {
-    const instruction = this.#instruction;
-    const flatSegment =
-      instruction.segment === SEG.DS || instruction.segment === SEG.SS || instruction.segment === SEG.ES;
-    const flat = (mode & MODE.flat) !== 0 && !instruction.address16;
-    let variant: number;
-    if (instruction.memory) variant = flat && flatSegment ? VARIANT.flat : VARIANT.general;
-    else if (form.row.traits.implicit) variant = flat && flatSegment ? VARIANT.register : VARIANT.registerGeneral;
-    else variant = VARIANT.register;
-    const handler = this.#handlers[armIndex(form.id, operandSize, variant)]!;
-    if (handler === NO_ARM)
-      throw new RangeError(`${form.row.mnemonic}: no arm for ${operandSize} bits, variant ${variant}`);
-    return handler;
-  }
-
-  /** Slots of register operands, in the order in which arms take them. */
-  #registers(record: number, form: Form, operandSize: number): void {
-    const instruction = this.#instruction;
-    const { u8 } = this.#cpu;
-    u8[record + RECORD.ra] = 0;
-    u8[record + RECORD.rb] = 0;
-    let field: number = RECORD.ra;
-    if (form.row.traits.x87 !== undefined) {
-      // x87 functions take ST(i) by number, and keep the opcode for FOP.
-      u8[record + RECORD.ra] = instruction.rm;
-      u8[record + RECORD.rb] = (instruction.mod << 6) | (instruction.reg << 3) | instruction.rm;
-      return;
-    }
-    for (const code of form.operands) {
-      let number: number;
-      switch (code[0]) {
-        case "E":
-          if (instruction.memory) continue;
-          number = instruction.rm;
-          break;
-        case "W":
-        case "Q":
-          if (instruction.memory) continue;
-          number = instruction.rm;
-          break;
-        case "R":
-        case "U":
-        case "N":
-          number = instruction.rm;
-          break;
-        case "V":
-        case "P":
-          number = instruction.reg;
-          break;
-        case "G":
-          if (code === "GS") continue;
-          number = instruction.reg;
-          break;
-        case "S":
-          if (code === "ST") continue;
-          if (code === "STi") number = instruction.rm;
-          else if (code === "Sw") number = instruction.reg;
-          else continue;
-          break;
-        case "C":
-          if (code === "CL" || code === "CS") continue;
-          else number = instruction.reg;
-          break;
-        case "D":
-          if (code === "DX") number = 2;
-          else if (code === "DS") continue;
-          else number = instruction.reg;
-          break;
-        case "Z":
-          number = form.opcode & 7;
-          break;
-        case "A":
-        case "e":
-          if (code === "Ap") continue;
-          number = 0;
-          break;
-        default:
-          continue;
-      }
-      const byte = operandBits(code, operandSize) === 8;
-      // Segment, control, debug and x87 registers are numbers for helpers, not slots.
-      const plain = code === "Sw" || code === "STi" || code === "Cd" || code === "Dd";
-      if (VECTOR_OPERAND.test(code)) u8[record + field] = number * VECTOR_SLOT;
-      else u8[record + field] = plain ? number : byte && number >= 4 ? (number - 4) * 8 + 1 : number * 8;
-      field = RECORD.rb;
-    }
-  }
-
-  #immediates(record: number, form: Form, operandSize: number, end: number): void {
-    const instruction = this.#instruction;
-    const { i32 } = this.#cpu;
-    let value = instruction.immediate;
-    const first = form.operands.find((code) => /^[IJ]/.test(code));
-    if (first === "Jb" || first === "Jz") value += end;
-    else if (first === "Iz" && operandSize === 16) value &= 0xffff;
-    i32[(record + RECORD.immediate) >> 2] = value;
-    if (!instruction.memory) i32[(record + RECORD.displacement) >> 2] = instruction.immediate2;
-  }
-}
-
-/** A conditional branch: the block goes on behind it. */
-function isConditional(form: Form): boolean {
-  return /^(J(?!MP)|LOOP)/.test(form.row.mnemonic);
 }

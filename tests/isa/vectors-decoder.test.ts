@@ -5,6 +5,7 @@ import { type TestContext, test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { DECODE, decode, Instruction } from "../../src/isa/decoder.ts";
 import { disassemble } from "../../src/isa/disassembler.ts";
+import { opcodeMap } from "../../src/isa/opcode-map.ts";
 import type { OperandCode } from "../../src/isa/row.ts";
 import { ZERO_SLOT } from "../../src/isa/state.ts";
 import {
@@ -20,6 +21,7 @@ import { sharedPath } from "../support/shared.ts";
 
 const FEATURES = new Set(["cmov", "cx8", "tsc", "msr", "fpu"]);
 const hasFeature = (feature: string): boolean => FEATURES.has(feature.toLowerCase());
+const OPCODES = opcodeMap(hasFeature);
 /** MOV with a segment, control or debug register that does not exist decodes; carrying it out raises #UD. */
 const CHECKED_LATER = /^(66|67)*(8c|8e|0f2[0-3])/;
 const OTHER_ENCODING = /^(VEX|EVEX|XOP|D3NOW)_|_xmm|_mm_|_mmm64$/;
@@ -62,7 +64,7 @@ function report(t: TestContext, checked: number, wrong: readonly string[]): void
 }
 
 function decodeEntry(entry: ListedInstruction, out: Instruction): number {
-  return decode(entry.bytes, 0, entry.bytes.length, entry.bits, out, hasFeature);
+  return decode(entry.bytes, 0, entry.bytes.length, entry.bits, out, OPCODES);
 }
 
 function registerName(number: number, bits: number): string {
@@ -198,7 +200,7 @@ test("an instruction cut short asks for more bytes", (t) => {
     if (!inModel(entry)) continue;
     checked++;
     for (let end = 0; end < entry.bytes.length; end++) {
-      const length = decode(entry.bytes, 0, end, entry.bits, instruction, hasFeature);
+      const length = decode(entry.bytes, 0, end, entry.bits, instruction, OPCODES);
       if (length !== DECODE.needMore) wrong.push(`${show(entry)}: ${length} with ${end} bytes`);
     }
   }
@@ -218,7 +220,7 @@ test("flags read, written and left undefined are those that the lists tell", (t)
     for (const info of readInfoList(listText(t, `InstructionInfoTest_${bits}`) ?? "", bits)) {
       const hex = Buffer.from(info.bytes).toString("hex");
       if (info.encoding !== "Legacy" || SHIFTS.test(hex) || !info.features.every((f) => OUR_FEATURES.test(f))) continue;
-      decode(info.bytes, 0, info.bytes.length, bits, instruction, hasFeature);
+      decode(info.bytes, 0, info.bytes.length, bits, instruction, OPCODES);
       const traits = instruction.form?.row.traits;
       if (traits === undefined) continue;
       checked++;

@@ -69,7 +69,7 @@ function compare(seed: number, total: number): void {
     const start = processor.instructions;
     const left = (): number => total - (processor.instructions - start);
     let reason: number = EXIT.preemptionTimer;
-    // String instructions use the timer up faster than one tick each, and not alike.
+    // String instructions use the timer up faster than one tick each.
     while (reason === EXIT.preemptionTimer && left() > 0) {
       guest.cpu.set("preemptionTimer", left());
       reason = processor.run();

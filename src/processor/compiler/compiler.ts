@@ -2,7 +2,7 @@
  * From hot blocks to installed code: finds regions, has them compiled in batches off the vCPU's thread, enters them in
  * the function table and in the blocks where they begin, and drops them when their code is written to or room is needed.
  */
-import type { FeatureTest } from "../../isa/decoder.ts";
+import type { FeatureTest } from "../../isa/opcode-map.ts";
 import { type Cpu, MODE } from "../cpu.ts";
 import { hashSlot } from "../interpreter/block-hash.ts";
 import type { Interpreter } from "../interpreter/generate.ts";
@@ -17,7 +17,7 @@ import {
   USER_TABLES,
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
-import { discover, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { discover, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
 import { type CallOut, compileRegion, type RegionEntry } from "./region.ts";
 import { RegionModule } from "./region-module.ts";
 
@@ -34,7 +34,7 @@ export interface CompilerOptions {
 }
 
 export const DEFAULT_COMPILER: CompilerOptions = {
-  threshold: 400,
+  threshold: 3000,
   immediate: false,
   codeBytes: 24 << 20,
   recompiles: 6,
@@ -49,6 +49,8 @@ export interface CompilerHost {
   readonly imports: WebAssembly.ModuleImports;
   readonly table: WebAssembly.Table;
   describe(instruction: RegionInstruction, count: number, mode: number): readonly number[];
+  /** Addresses of the decoded blocks on a machine page. */
+  blocksOn(page: number): readonly number[];
 }
 
 const PAGE = 4096;
@@ -59,8 +61,15 @@ const BATCH = 32;
 const LATER = 1 << 16;
 /** A page further away than this is no part of a region. */
 const REACH = 512;
-/** Executions that make a block worth its code, in sixteenths of the threshold. */
-const WORTH = 1;
+/** A block is worth its code when it was executed the threshold's 2^-n part. */
+const WORTH_SHIFT = 4;
+/** How often a region is made anew because it should have more code. */
+const MAX_GENERATIONS = 10;
+/** Executions until a block is looked at again whose neighbours are being compiled: a part of the threshold. */
+const RETRY_SHIFT = 3;
+const MIN_RETRY = 16;
+/** Host ms that one turn of the generator takes, about. */
+const TURN_MS = 4;
 
 /** A range of machine bytes. */
 interface Range {
@@ -79,16 +88,41 @@ class Region {
   entries: readonly RegionEntry[] = [];
   /** Blocks that were given a reference to it. */
   readonly holders: number[] = [];
-  /** Entries counted when room was last looked for. */
-  entered = 0;
+  /** Its entry counter when room was last looked for. */
+  entered = -1;
+  /** Offsets of blocks that were entered although they were no entries: now they are. */
+  readonly extra: readonly number[];
+  /** Offset of the block it was made for. */
+  readonly head: number;
+  /** How often it has been made anew. */
+  generation = 0;
+  /** The region that this one takes the place of, once it is installed. */
+  replaces: Region | undefined;
+  /** Machine offsets of blocks in it that were found hot although it is there, once. */
+  readonly met = new Set<number>();
+  /** Another one is going to take its place. */
+  replaced = false;
 
-  constructor(mode: number, graph: RegionGraph) {
+  constructor(mode: number, graph: RegionGraph, extra: readonly number[]) {
     this.mode = mode;
     this.graph = graph;
+    this.extra = extra;
+    this.head = graph.blocks.keys().next().value!;
     this.ranges = [...graph.blocks.values()].map(({ machine, instructions }) => {
       const last = instructions.at(-1)!;
       return { start: machine, end: last.machine + last.length };
     });
+  }
+
+  /** Offset of code that it has, or that it jumps to. */
+  placeOf(machine: number): { offset: number; inside: boolean } | undefined {
+    const exit = this.graph.exits.get(machine);
+    if (exit !== undefined) return { offset: exit, inside: false };
+    const inside = this.covers(machine, machine + 1);
+    // Where computed jumps on the same page lead to, nobody knows before.
+    if (!inside && !this.graph.computed) return undefined;
+    const page = this.graph.pages.find((p) => p.machine === (machine & -PAGE));
+    return page && { offset: page.distance * PAGE + (machine & (PAGE - 1)), inside };
   }
 
   covers(start: number, end: number): boolean {
@@ -108,6 +142,8 @@ export class Compiler {
   #compiling = false;
   /** Regions, waiting and installed, by machine page. */
   readonly #pages = new Map<number, Region[]>();
+  /** Regions with a direct jump to a machine address outside of them. */
+  readonly #leading = new Map<number, Region[]>();
   /** Installed entries by machine address and mode. */
   readonly #entries = new Map<number, { readonly region: Region; readonly code: number }>();
   /** Machine addresses whose regions were written to, and how often. */
@@ -137,7 +173,7 @@ export class Compiler {
     return times >= this.options.recompiles ? NEVER : -(this.options.threshold << times);
   }
 
-  /** `block`, which stands at `eip`, has been executed often enough: make a region of it. */
+  /** `block`, which stands at `eip`, has been executed often enough: make a region of it, or let one grow to it. */
   hot(block: number, eip: number): void {
     const { cpu } = this.#host;
     const mode = cpu.get("modeKey");
@@ -148,31 +184,96 @@ export class Compiler {
       return;
     }
     cpu.i32[code] = -LATER;
-    if (this.#pages.get(machine >>> 12)?.some((r) => r.mode === mode && r.slot === 0 && r.covers(machine, machine + 1)))
+    const near = [...(this.#pages.get(machine >>> 12) ?? []), ...(this.#leading.get(machine) ?? [])];
+    if (near.some((region) => region.slot === 0 && region.mode === mode && region.covers(machine, machine + 1))) return;
+    const grown = this.#growing(near, machine, mode);
+    if (grown?.slot === 0 && !this.#queue.includes(grown)) {
+      // It is being compiled: come back when it is there.
+      cpu.i32[code] = -Math.max(MIN_RETRY, this.options.threshold >> RETRY_SHIFT);
       return;
-    const graph = this.#discover(machine, eip, mode);
-    if (!graph) {
+    }
+    // What runs on behind the place where a region was just installed is not entered there again.
+    if (grown?.placeOf(machine)?.inside && !grown.met.has(machine) && !this.options.immediate) {
+      grown.met.add(machine);
+      cpu.i32[code] = -this.options.threshold;
+      return;
+    }
+    const region = grown ? this.#grow(grown, machine, eip) : this.#make(machine, eip, mode);
+    if (!region) {
       cpu.i32[code] = NEVER;
       return;
     }
-    const region = new Region(mode, graph);
+    if (grown?.slot === 0) {
+      this.#queue.splice(this.#queue.indexOf(grown), 1);
+      region.replaces = grown.replaces;
+      region.generation = grown.generation;
+      this.#forget(grown);
+    }
     this.#protect(region);
     this.#queue.push(region);
     if (this.options.immediate) this.#compileNow();
   }
 
-  #discover(machine: number, eip: number, mode: number): RegionGraph | undefined {
+  /** An installed region that should have the block at `machine`: it has its code, or jumps to it. */
+  #growing(near: readonly Region[], machine: number, mode: number): Region | undefined {
+    let best: Region | undefined;
+    for (const region of near) {
+      if (region.mode !== mode || region.generation >= MAX_GENERATIONS || region.replaced) continue;
+      const place = region.placeOf(machine);
+      if (place === undefined || (!place.inside && region.graph.instructions >= LIMITS.instructions)) continue;
+      if (!best || this.#entered(region) > this.#entered(best)) best = region;
+    }
+    return best;
+  }
+
+  #entered(region: Region): number {
+    return this.#host.cpu.i32[(REGION_ENTRIES >> 2) + region.slot]! >>> 0;
+  }
+
+  #make(machine: number, eip: number, mode: number): Region | undefined {
+    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, { head: eip & (PAGE - 1), others: [] });
+    return graph && new Region(mode, graph, []);
+  }
+
+  /** The region anew, with what is known now and the block at `machine`, which stands at `eip`. */
+  #grow(old: Region, machine: number, eip: number): Region | undefined {
+    const place = old.placeOf(machine)!;
+    const origin = (eip - place.offset) | 0;
+    const page = old.graph.pages.find(({ distance }) => distance === 0)?.machine;
+    const table = this.#executeTable(old.mode);
+    // The region may stand elsewhere in this address space, or not be mapped as a whole.
+    if (page === undefined || (this.#host.cpu.i32[table + (origin >>> 12)]! ^ origin) !== page)
+      return this.#make(machine, eip, old.mode);
+    const direct = old.graph.exits.has(machine);
+    const extra = direct ? old.extra : [...old.extra, place.offset];
+    const others = [...new Set([...old.extra, place.offset])];
+    const graph = this.#discover(page, origin, old.mode, { head: old.head, others });
+    if (!graph) return undefined;
+    old.replaced = true;
+    const region = new Region(old.mode, graph, extra);
+    region.replaces = old;
+    region.generation = old.generation + 1;
+    return region;
+  }
+
+  #executeTable(mode: number): number {
+    return (SHADOW.readSupervisor + (mode & MODE.user ? USER_TABLES : 0) + EXECUTE_TABLE) >> 2;
+  }
+
+  /** Find the code of a region whose origin is the machine page `page`, mapped at `origin`. */
+  #discover(page: number, origin: number, mode: number, roots: GraphRoots): RegionGraph | undefined {
     const { cpu, has } = this.#host;
-    const origin = eip & -PAGE;
-    const table = (SHADOW.readSupervisor + (mode & MODE.user ? USER_TABLES : 0) + EXECUTE_TABLE) >> 2;
-    const enough = -this.options.threshold + Math.max(1, (this.options.threshold * WORTH) >> 4);
+    const table = this.#executeTable(mode);
+    const { threshold } = this.options;
+    const enough = -threshold + Math.max(1, threshold >> WORTH_SHIFT);
+    const isHot = (count: number): boolean => count > 0 || count >= enough || count < -threshold;
     return discover(
       {
         bytes: cpu.u8,
         bits: 32,
         has,
         page: (distance) => {
-          if (distance === 0) return machine & -PAGE;
+          if (distance === 0) return page;
           if (Math.abs(distance) > REACH) return -1;
           const linear = (origin + distance * PAGE) | 0;
           const host = cpu.i32[table + (linear >>> 12)]! ^ linear;
@@ -180,12 +281,20 @@ export class Compiler {
         },
         worthwhile: (at) => {
           const slot = hashSlot(at) >> 2;
-          if (cpu.i32[slot] !== at || cpu.i32[slot + 1] !== mode) return this.options.immediate;
-          const count = cpu.i32[(cpu.i32[slot + 2]! + BLOCK.code) >> 2]!;
-          return count > 0 || count === NEVER || count >= enough || count <= -this.options.threshold * 2;
+          if (cpu.i32[slot] !== at || cpu.i32[slot + 1] !== mode) return this.options.immediate ? 1 : 0;
+          const found = cpu.i32[slot + 2]!;
+          return isHot(cpu.i32[(found + BLOCK.code) >> 2]!) ? cpu.i32[(found + BLOCK.bytes) >> 2]! : 0;
         },
+        blocksOn: (on) =>
+          this.#host
+            .blocksOn(on)
+            .filter(
+              (block) => cpu.i32[(block + BLOCK.mode) >> 2] === mode && isHot(cpu.i32[(block + BLOCK.code) >> 2]!),
+            )
+            .map((block) => cpu.i32[(block + BLOCK.machine) >> 2]!)
+            .filter((machine) => (machine & -PAGE) === on),
       },
-      eip & (PAGE - 1),
+      roots,
       LIMITS,
     );
   }
@@ -218,13 +327,14 @@ export class Compiler {
     const start = performance.now();
     const module = new RegionModule();
     const regions: Region[] = [];
-    while (regions.length < BATCH && this.#queue.length > 0) {
+    const deadline = this.options.immediate ? Number.POSITIVE_INFINITY : start + TURN_MS;
+    while (regions.length < BATCH && this.#queue.length > 0 && performance.now() < deadline) {
       const region = this.#queue.shift()!;
       if (region.dead) continue;
       const { entries, bytes } = compileRegion(module, region.graph, {
         mode: region.mode,
         user: (region.mode & MODE.user) !== 0,
-        isEntry: () => false,
+        isEntry: ({ offset }) => region.graph.targets.has(offset) || region.extra.includes(offset),
         callOut: (instruction, count) => this.#callOut(instruction, count, region.mode),
       });
       region.entries = entries;
@@ -264,7 +374,24 @@ export class Compiler {
       this.#installed.push(region);
       this.#bytes += region.bytes;
       this.statistics.regions++;
+      const { replaces } = region;
+      if (replaces && !replaces.dead) this.#forget(replaces);
       for (const [index, entry] of region.entries.entries()) this.#enter(region, entry, index);
+      this.#makeRoom();
+    }
+  }
+
+  /** Drop regions one by one until the code fits its budget: those that were not entered since they were last looked at. */
+  #makeRoom(): void {
+    const { cpu } = this.#host;
+    for (let looks = 2 * this.#installed.length; looks > 0 && this.#bytes > this.options.codeBytes; looks--) {
+      const region = this.#installed.shift()!;
+      this.#installed.push(region);
+      const entered = cpu.i32[(REGION_ENTRIES >> 2) + region.slot]!;
+      if (entered === region.entered) {
+        this.#forget(region);
+        this.statistics.evicted++;
+      } else region.entered = entered;
     }
   }
 
@@ -278,8 +405,8 @@ export class Compiler {
     const { cpu } = this.#host;
     const key = entryKey(entry.machine, region.mode);
     const known = this.#entries.get(key);
-    // The main entry of a region is what it was made for; elsewhere an older region may know better.
-    if (known && index > 0) return;
+    // What a region was made for is its own; elsewhere the larger one has more of what comes next.
+    if (known && index > 0 && known.region.graph.instructions > region.graph.instructions) return;
     const code = (region.slot << CODE_REF.slotShift) | (entry.page << CODE_REF.pageShift) | index;
     this.#entries.set(key, { region, code });
     const slot = hashSlot(entry.machine) >> 2;
@@ -300,11 +427,8 @@ export class Compiler {
       if (cpu.i32[word] === 0) cpu.protectCode(start);
       cpu.i32[word]! |= granules(start, end - start);
     }
-    for (const { machine } of region.graph.pages) {
-      const list = this.#pages.get(machine >>> 12);
-      if (list) list.push(region);
-      else this.#pages.set(machine >>> 12, [region]);
-    }
+    for (const { machine } of region.graph.pages) addTo(this.#pages, machine >>> 12, region);
+    for (const machine of region.graph.exits.keys()) addTo(this.#leading, machine, region);
   }
 
   /** Whether any byte of [start, end), within one page, belongs to a region. */
@@ -348,7 +472,8 @@ export class Compiler {
 
   /** Drop everything: memory was changed behind the engines' back. */
   clear(): void {
-    for (const list of [...this.#pages.values()]) for (const region of [...list]) this.#forget(region);
+    for (const list of [...this.#pages.values()])
+      for (const region of [...list]) if (!region.dead) this.#forget(region);
     this.#rewritten.clear();
     this.#queue.length = 0;
   }
@@ -357,12 +482,8 @@ export class Compiler {
   #forget(region: Region): void {
     const { cpu, table } = this.#host;
     region.dead = true;
-    for (const { machine } of region.graph.pages) {
-      const page = machine >>> 12;
-      const kept = this.#pages.get(page)?.filter((r) => r !== region) ?? [];
-      if (kept.length > 0) this.#pages.set(page, kept);
-      else this.#pages.delete(page);
-    }
+    for (const { machine } of region.graph.pages) removeFrom(this.#pages, machine >>> 12, region);
+    for (const machine of region.graph.exits.keys()) removeFrom(this.#leading, machine, region);
     if (region.slot === 0) return;
     for (const entry of region.entries) {
       const key = entryKey(entry.machine, region.mode);
@@ -383,6 +504,18 @@ export class Compiler {
     this.#bytes -= region.bytes;
     cpu.set("codeEpoch", cpu.get("codeEpoch") + 1);
   }
+}
+
+function addTo(map: Map<number, Region[]>, key: number, region: Region): void {
+  const list = map.get(key);
+  if (list) list.push(region);
+  else map.set(key, [region]);
+}
+
+function removeFrom(map: Map<number, Region[]>, key: number, region: Region): void {
+  const kept = map.get(key)?.filter((other) => other !== region) ?? [];
+  if (kept.length > 0) map.set(key, kept);
+  else map.delete(key);
 }
 
 function entryKey(machine: number, mode: number): number {

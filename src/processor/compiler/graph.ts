@@ -2,7 +2,8 @@
  * Finds the code of a region: basic blocks reached from its entry by direct jumps, decoded from guest memory, with the
  * edges between them. Knows control flow, not WebAssembly.
  */
-import { DECODE, decode, type FeatureTest, Instruction } from "../../isa/decoder.ts";
+import { DECODE, decode, Instruction } from "../../isa/decoder.ts";
+import { type FeatureTest, opcodeMap } from "../../isa/opcode-map.ts";
 import type { Form } from "../../isa/row.ts";
 
 const PAGE = 4096;
@@ -51,6 +52,18 @@ export interface RegionGraph {
   /** Pages that code was taken from: distance in linear pages from the origin, and machine offset. */
   readonly pages: readonly { readonly distance: number; readonly machine: number }[];
   readonly instructions: number;
+  /** Blocks that computed jumps may lead to. */
+  readonly targets: ReadonlySet<number>;
+  /** There are computed jumps or calls in it, besides returns. */
+  readonly computed: boolean;
+  /** Direct jumps out of it: offset by the machine offset they lead to. */
+  readonly exits: ReadonlyMap<number, number>;
+}
+
+/** Blocks that a region shall have besides those that direct jumps lead to from its head; bytes from the origin. */
+export interface GraphRoots {
+  readonly head: number;
+  readonly others: readonly number[];
 }
 
 /** Where code is found. */
@@ -61,8 +74,13 @@ export interface CodeSource {
   readonly has: FeatureTest;
   /** Machine offset of the page `distance` linear pages from the origin, or -1 when it is not mapped for execution. */
   page(distance: number): number;
-  /** Whether the code at this machine offset has been executed so often that it belongs into the region. */
-  worthwhile(machine: number): boolean;
+  /**
+   * Bytes of code from this machine offset on that have been executed so often that they belong into the region, 0 for
+   * none; conditional jumps among them may have been taken or not.
+   */
+  worthwhile(machine: number): number;
+  /** Machine offsets of blocks on a machine page that are {@link worthwhile}: where computed jumps may lead. */
+  blocksOn(page: number): Iterable<number>;
 }
 
 export interface GraphLimits {
@@ -80,21 +98,23 @@ interface Draft {
 
 /** Whether the row's last operand is a direct branch target. */
 function isDirect(form: Form): boolean {
-  return form.operands.includes("Jb") || form.operands.includes("Jz");
+  return form.branch === "direct" || form.branch === "conditional";
 }
 
 /** A branch that may fall through: Jcc, LOOP, JCXZ. */
 export function isConditional(form: Form): boolean {
-  return /^(J(?!MP)|LOOP)/.test(form.row.mnemonic);
+  return form.branch === "conditional";
 }
 
 /** Forms whose semantics end with a jump to a computed place. */
 function isIndirect(form: Form): boolean {
-  return form.row.semantics !== undefined && /^(JMP|CALL|RET)$/.test(form.row.mnemonic) && !isDirect(form);
+  return form.branch === "indirect";
 }
 
-/** Collect the blocks of the region that starts at `entry`, bytes from the origin. */
-export function discover(source: CodeSource, entry: number, limits: GraphLimits): RegionGraph | undefined {
+/** Collect the blocks of the region with these roots. */
+export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLimits): RegionGraph | undefined {
+  const entry = roots.head;
+  const given = new Set([entry, ...roots.others]);
   const drafts = new Map<number, Draft>();
   const starts = new Map<number, Draft>();
   const pages = new Map<number, number>();
@@ -110,16 +130,36 @@ export function discover(source: CodeSource, entry: number, limits: GraphLimits)
     }
     return page + (offset & (PAGE - 1));
   };
-  const queue: number[] = [entry];
-  const wanted = new Set<number>([entry]);
+  /** Where code known to be executed ends, by the offset of a block that a conditional jump falls through to. */
+  const proven = new Map<number, number>();
+  const queue: number[] = [entry, ...roots.others];
+  const wanted = new Set<number>(given);
+  const targets = new Set<number>();
+  let computed = false;
+  /** Pages whose blocks were taken as targets of computed jumps. */
+  const searched = new Set<number>();
   const want = (offset: number): void => {
     if (wanted.has(offset)) return;
     wanted.add(offset);
     queue.push(offset);
   };
-  while (queue.length > 0) {
-    const offset = queue.shift()!;
-    if (instructions >= limits.instructions) break;
+  const takeTargets = (): void => {
+    for (const [distance, page] of pages) {
+      if (searched.has(distance)) continue;
+      searched.add(distance);
+      for (const machine of source.blocksOn(page)) {
+        const offset = distance * PAGE + (machine & (PAGE - 1));
+        // What direct jumps lead to anyway need not be an entry, too, which would spoil its loop.
+        if (drafts.has(offset) || starts.has(offset)) continue;
+        targets.add(offset);
+        want(offset);
+      }
+    }
+  };
+  for (;;) {
+    if (queue.length === 0 && computed) takeTargets();
+    const offset = queue.shift();
+    if (offset === undefined || instructions >= limits.instructions) break;
     if (drafts.has(offset)) continue;
     const inside = starts.get(offset);
     if (inside) {
@@ -129,7 +169,8 @@ export function discover(source: CodeSource, entry: number, limits: GraphLimits)
     const before = pages.size;
     const machine = machineOf(offset);
     if (machine < 0) continue;
-    if (offset !== entry && !source.worthwhile(machine)) {
+    const end = Math.max(offset + source.worthwhile(machine), proven.get(offset) ?? 0);
+    if (!given.has(offset) && end <= offset) {
       // A page that only cold code asked for is not part of the region.
       if (pages.size > before) pages.delete(offset >> 12);
       continue;
@@ -143,17 +184,41 @@ export function discover(source: CodeSource, entry: number, limits: GraphLimits)
     drafts.set(offset, draft);
     const { terminator } = draft;
     if (terminator.kind === "branch") {
+      proven.set(terminator.next, Math.max(end, proven.get(terminator.next) ?? 0));
       want(terminator.next);
       want(terminator.taken);
     } else if (terminator.kind === "goto") want(terminator.target);
     if (draft.returnTo !== undefined) want(draft.returnTo);
+    const last = draft.instructions.at(-1)?.form?.row.mnemonic;
+    if (terminator.kind === "indirect" && last !== "RET") computed = true;
   }
   if (!drafts.has(entry)) return undefined;
   return {
     blocks: drafts,
     pages: [...pages].map(([distance, machine]) => ({ distance, machine })),
     instructions,
+    targets,
+    computed,
+    exits: exitsOf(drafts, source),
   };
+}
+
+function exitsOf(drafts: ReadonlyMap<number, Draft>, source: CodeSource): Map<number, number> {
+  const exits = new Map<number, number>();
+  for (const { terminator, returnTo } of drafts.values()) {
+    const targets =
+      terminator.kind === "branch"
+        ? [terminator.taken, terminator.next]
+        : terminator.kind === "goto"
+          ? [terminator.target]
+          : [];
+    for (const offset of [...targets, returnTo]) {
+      if (offset === undefined || drafts.has(offset)) continue;
+      const page = source.page(offset >> 12);
+      if (page >= 0) exits.set(page + (offset & (PAGE - 1)), offset);
+    }
+  }
+  return exits;
 }
 
 /** Cut a block in two at `offset`, one of its instructions. */
@@ -197,7 +262,7 @@ function decodeBlock(
       break;
     }
     const instruction = new RegionInstruction();
-    const length = decode(source.bytes, from, pageEnd, source.bits, instruction, source.has);
+    const length = decode(source.bytes, from, pageEnd, source.bits, instruction, opcodeMap(source.has));
     const unfit = instruction.form !== undefined && isDirect(instruction.form) && instruction.operandSize === 16;
     if (length === DECODE.needMore || length === DECODE.tooLong || !instruction.form || unfit) {
       // What crosses a page, is no instruction, or cuts EIP to 16 bits is the interpreter's.

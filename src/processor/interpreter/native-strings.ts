@@ -43,7 +43,7 @@ class Repetition {
     this.bytes = bytes;
     this.shift = bytes >> 1;
     // There may be a trap behind each element.
-    m.bailIf(i32.and(m.field("eflags"), EFLAGS.TF));
+    m.bailIf(i32.or(i32.and(m.field("eflags"), EFLAGS.TF), m.field("watching")));
     this.#short = f.let(i32.and(m.record("shape"), SHAPE.address16));
     this.mask = f.let(i32.select(this.#short, 0xffff, -1));
     this.left = f.local("i32");
@@ -53,10 +53,7 @@ class Repetition {
     f.set(this.left, i32.select(over, MAX_ELEMENTS, this.left.get));
     const total = f.let(this.left.get);
     this.total = total;
-    m.beforeHelper = () => {
-      const units = i32.shrU(i32.sub(total, this.left.get), Math.log2(BULK_PER_UNIT));
-      m.setField("extraWork", i32.add(m.field("extraWork"), units));
-    };
+    m.beforeHelper = () => m.setField("repeatDone", i32.sub(total, this.left.get));
     this.down = f.let(i32.and(m.field("eflags"), EFLAGS.DF));
     this.step = f.let(i32.select(this.down, -bytes, bytes));
     this.chunk = f.local("i32");
@@ -120,17 +117,15 @@ class Repetition {
     });
   }
 
-  /** Leave with `units` of work done: `over` says whether the instruction is complete. */
-  finish(units: Value, over: Value): void {
+  /** Leave, `done` elements of the go done: `over` says whether the instruction is complete. */
+  finish(done: Value, over: Value): void {
     const { m } = this;
     const { f } = m;
-    const current = i32.add(m.field("startEip"), m.record("offset"));
-    f.if(i32.ltU(units, NOTED_WORK), () => {
-      f.if(over, () => f.return(STATUS.next));
-      m.jump(current);
-    });
+    // Fewer than MAX_ELEMENTS were all there are.
+    f.if(i32.ltU(done, NOTED_WORK * BULK_PER_UNIT), () => f.return(STATUS.next));
     // Out of the engine, so that the timer can see how long this took.
-    m.setField("extraWork", i32.add(m.field("extraWork"), units));
+    m.setField("extraWork", i32.add(m.field("extraWork"), i32.shrU(done, Math.log2(BULK_PER_UNIT))));
+    const current = i32.add(m.field("startEip"), m.record("offset"));
     m.setField("startEip", i32.select(over, m.nextEip(), current));
     f.result(STATUS.exit);
   }
@@ -194,7 +189,7 @@ const movs =
 /** A go of which every element was moved in bulk is over. */
 function finishBulk(r: Repetition): void {
   const { m } = r;
-  r.finish(m.f.let(i32.shrU(r.total, Math.log2(BULK_PER_UNIT))), m.f.let(i32.eqz(i32.and(m.gpr(GPR.ecx), r.mask))));
+  r.finish(r.total, m.f.let(i32.eqz(i32.and(m.gpr(GPR.ecx), r.mask))));
 }
 
 const stos =
@@ -274,6 +269,8 @@ const compare =
     const repeated = f.let(bytes === 1 ? i32.mul(eax, 0x01010101) : bytes === 2 ? i32.mul(eax, 0x10001) : eax);
     const pattern = f.let(i64.or(i64.extendU(repeated), i64.shl(i64.extendU(repeated), 32n)));
     const stopped = f.local("i32");
+    /** Elements of the go behind the one that stopped it. */
+    const remaining = f.local("i32");
     r.chunks(() => {
       const target = r.side(GPR.edi, i32.const(SEG.ES), false);
       const source = strings ? r.side(GPR.esi, m.record("segment"), false) : target;
@@ -311,10 +308,13 @@ const compare =
       const span = f.let(i32.sub(at.get, target));
       f.set(done, i32.shrU(i32.select(r.down, i32.sub(0, span), span), r.shift));
       r.advance(done.get, strings ? [GPR.esi, GPR.edi] : [GPR.edi]);
-      f.if(stopped.get, () => f.set(r.left, 0));
+      f.if(stopped.get, () => {
+        f.set(remaining, r.left.get);
+        f.set(r.left, 0);
+      });
     });
-    const spent = f.let(i32.shrU(r.total, Math.log2(BULK_PER_UNIT)));
-    r.finish(spent, f.let(i32.or(stopped.get, i32.eqz(i32.and(m.gpr(GPR.ecx), r.mask)))));
+    const all = f.let(i32.eqz(i32.and(m.gpr(GPR.ecx), r.mask)));
+    r.finish(f.let(i32.sub(r.total, remaining.get)), i32.or(stopped.get, all));
   };
 
 /** By `repeat:kind:bytes`. */
