@@ -61,6 +61,8 @@ const VECTOR_BYTES = 16;
 /** Offset of sign and exponent in an x87 register, and what an MMX write puts there (SDM 3A 12.2). */
 const SIGN_EXPONENT = 8;
 const MMX_EXPONENT = 0xffff;
+/** Bytes of an x87 register in memory. */
+const EXTENDED_BYTES = 10;
 
 /** Rows without memory operand whose semantics raise exceptions. */
 const RAISING: ReadonlySet<string> = new Set(["DIV", "IDIV"]);
@@ -109,6 +111,20 @@ export class RegionBuilder implements Builder {
     this.#prune();
   }
 
+  /** Begin an instruction that another writes with this builder's registers, flags and memory operands. */
+  begin(instruction: RegionInstruction): void {
+    this.#instruction = instruction;
+    this.bits = 32;
+    this.ending = undefined;
+    this.#depth = this.f.depth;
+    this.#flags.settle();
+  }
+
+  /** End it. */
+  end(): void {
+    this.#prune();
+  }
+
   /** Registers were changed by others: what was read of them before is not needed any more. */
   forgetRegisters(): void {
     this.#simdDefault = undefined;
@@ -143,7 +159,7 @@ export class RegionBuilder implements Builder {
       const access = position === 0 ? (traits.dst ?? "rw") : "r";
       if (/^[IJ]/.test(code) || code === "Ap") return this.#immediate(code, bits, immediates++);
       if (code === "1" || code === "3") return constantOperand(Number(code), 8);
-      if (/^[MO]/.test(code) || (memory && MEMORY_OPERAND.test(code))) return this.#memoryOperand(bits, access);
+      if (/^[MO]/.test(code) || (memory && MEMORY_OPERAND.test(code))) return this.memory(bits, access);
       if (VECTOR_OPERAND.test(code)) {
         const number = /^[WQ]/.test(code) ? rm : /^[UN]/.test(code) ? rm : reg;
         return this.#vectorOperand(/^[PQN]/.test(code) ? "mmx" : "sse", number, bits);
@@ -429,7 +445,19 @@ export class RegionBuilder implements Builder {
     return call(slow, linear, i64x2.extract(value, 0), i64x2.extract(value, 1));
   }
 
-  #memoryOperand(bits: number, access: "r" | "w" | "rw"): Operand {
+  /** Store the ten bytes of an x87 register at the memory operand, and give its address (offset in its segment). */
+  writeExtended(significand: Value, signExponent: Value): Value {
+    const address = this.#effectiveAddress();
+    const linear = this.#linear(address, EXTENDED_BYTES, true);
+    const host = this.f.let(hostAddress(i32.const(this.#context.writeTable), linear));
+    this.#context.leaveIf(notPlain(host, EXTENDED_BYTES));
+    this.f.store64(host, significand);
+    this.f.store16(host, signExponent, SIGN_EXPONENT);
+    return address;
+  }
+
+  /** The memory operand of the current instruction. */
+  memory(bits: number, access: "r" | "w" | "rw"): Operand {
     const { traits } = this.#instruction.form!.row;
     const aligned = bits === 128 && !traits.unaligned;
     let offset: Value | undefined;
