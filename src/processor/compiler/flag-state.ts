@@ -4,7 +4,7 @@
  * block) is that four locals hold that much: kind, first operand, result, carry word (see FLAG_OP in isa/flags.ts).
  */
 import { carryFlagOf, conditionOf, type FlagOp, flagKind, flagKindParts, lazyPair } from "../../isa/flags.ts";
-import { call, constantOf, type I32, i32, type Value } from "../../wasm/expression.ts";
+import { call, constantOf, type I32, i32, KIND, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
 
@@ -166,15 +166,20 @@ export class FlagState {
     return i32.shl(carryFlagOf(this.#kind!, this.#a, this.#b, this.#r, this.#c), 31);
   }
 
+  /** What was read of flags that are not settled is computed now: settling changes the locals that it may be made of. */
+  #read(value: Value): Value {
+    return this.#settled || value.kind === KIND.local ? value : this.#f.let(value);
+  }
+
   carryFlag(): Value {
     if (this.#kind === undefined && this.#carryValid) return i32.shrU(this.#locals.c.get, 31);
     if (this.#kind === undefined) this.#resolve();
-    return carryFlagOf(this.#kind!, this.#a, this.#b, this.#r, this.#c);
+    return this.#read(carryFlagOf(this.#kind!, this.#a, this.#b, this.#r, this.#c));
   }
 
   condition(cc: number): Value {
     if (this.#kind === undefined) this.#resolve();
-    return conditionOf(this.#kind!, cc, this.#a, this.#b, this.#r, this.#c);
+    return this.#read(conditionOf(this.#kind!, cc, this.#a, this.#b, this.#r, this.#c));
   }
 
   /** Make the locals hold what the flags follow from. What was read from them in this block stays readable. */
