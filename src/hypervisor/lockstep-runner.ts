@@ -42,7 +42,8 @@ export class Hypervisor implements MmioBus, InlinePorts {
   cpu!: Cpu;
   bus: MmioBus | undefined;
   ports: InlinePorts | undefined;
-  ticks: (pc: number) => number = () => 0;
+  ticks: Cpu["ticks"] = () => 0;
+  tickRate: Cpu["tickRate"] = () => ({ step: 0, reach: 0 });
   /** Where deeds of the hypervisor are noted. */
   deeds: Deed[] | undefined;
   /** Not as recorded: what the guest asked for, the first time. */
@@ -136,10 +137,16 @@ export class Hypervisor implements MmioBus, InlinePorts {
   time(pc: number): number {
     return this.#answer("read of the time-stamp counter", 0, 0, 0, () => this.ticks(pc));
   }
+
+  rate(): ReturnType<Cpu["tickRate"]> {
+    const step = this.#answer("ticks per instruction", 0, 0, 0, () => this.tickRate().step);
+    const reach = this.#answer("reach of ticks", 0, 0, 0, () => this.tickRate().reach);
+    return { step, reach };
+  }
 }
 
 /** Do to a vCPU what was done to the other one. */
-function repeatDeed(cpu: Cpu, deed: Deed): void {
+export function repeatDeed(cpu: Cpu, deed: Deed): void {
   try {
     switch (deed.kind) {
       case "bytes":

@@ -16,6 +16,7 @@ import {
   makeRunner,
   outcomeOf,
   type Runner,
+  repeatDeed,
   replay,
   type Stay,
 } from "./lockstep-runner.ts";
@@ -69,7 +70,9 @@ export class Lockstep {
 
   /** The domain stops: compare memory a last time. */
   finish(): void {
-    if (this.#begun && this.difference === undefined) this.#compareMemory();
+    if (!this.#begun || this.difference !== undefined) return;
+    for (const deed of this.#deeds) repeatDeed(this.#reference.processor.cpu, deed);
+    this.#compareMemory();
   }
 
   #begin(): void {
@@ -80,9 +83,11 @@ export class Lockstep {
     hypervisor.ports = cpu.inlinePorts;
     other.hypervisor.ports = cpu.inlinePorts;
     hypervisor.ticks = cpu.ticks;
+    hypervisor.tickRate = cpu.tickRate;
     for (const runner of [this.#checked, other]) {
       if (hypervisor.ports) runner.processor.cpu.inlinePorts = runner.hypervisor;
       runner.processor.cpu.ticks = (pc) => runner.hypervisor.time(pc);
+      runner.processor.cpu.tickRate = () => runner.hypervisor.rate();
     }
     other.processor.cpu.u8.set(cpu.u8.subarray(P2M, P2M + P2M_BYTES), P2M);
     other.processor.cpu.u8.set(cpu.u8.subarray(MACHINE, MACHINE + this.#checkpoint.length), MACHINE);
