@@ -277,6 +277,17 @@ export class FunctionWriter {
     for (let i = 0; i < INDEX_BYTES; i++) this.#code.u8(0);
   }
 
+  /** Call a function and keep its results, of which there may be several. */
+  callInto(results: readonly Local[], callee: FunctionReference, ...args: readonly (I32 | I64)[]): void {
+    for (const arg of args) this.#push(arg);
+    this.#code.u8(OP.call);
+    this.#callee(callee);
+    for (const local of [...results].reverse()) {
+      this.#code.u8(OP.local_set);
+      this.#code.u32(local.index);
+    }
+  }
+
   /** Leave by a call in tail position; needs an engine with tail calls. */
   returnCall(callee: FunctionReference, ...args: I32[]): void {
     for (const arg of args) this.#push(arg);

@@ -174,6 +174,7 @@ export class ModuleWriter {
   readonly #relocations: { body: Uint8Array; relocations: readonly Relocation[] }[] = [];
   readonly #late: boolean;
   readonly #elements: FunctionReference[] = [];
+  readonly #exports: { readonly name: string; readonly reference: FunctionReference }[] = [];
   #table: { readonly name: string; readonly extra: number } | undefined;
   #memory: { module: string; name: string; initial: number; maximum: number; shared: boolean } | undefined;
 
@@ -220,6 +221,11 @@ export class ModuleWriter {
     if (!slot) throw new RangeError(`function ${reference.index} is not declared`);
     slot.body = body;
     if (relocations.length > 0) this.#relocations.push({ body, relocations });
+  }
+
+  /** Export a function under one more name. */
+  exportFunction(reference: FunctionReference, name: string): void {
+    this.#exports.push({ name, reference });
   }
 
   /** Append a function to the module's table (table 0) and return its slot. */
@@ -301,17 +307,20 @@ export class ModuleWriter {
       });
     }
     section(7, (w) => {
-      const exported = this.#functions.map((entry, position) => ({ entry, position })).filter((e) => e.entry.exported);
+      const exported = [
+        ...this.#functions.flatMap(({ exported: name, reference }) => (name ? [{ name, reference }] : [])),
+        ...this.#exports,
+      ];
       w.u32(exported.length + (this.#table ? 1 : 0));
       if (this.#table) {
         w.name(this.#table.name);
         w.u8(1);
         w.u32(0);
       }
-      for (const { entry, position } of exported) {
-        w.name(entry.exported ?? "");
+      for (const { name, reference } of exported) {
+        w.name(name);
         w.u8(0);
-        w.u32(this.#imports.length + position);
+        w.u32(reference.index);
       }
     });
     if (this.#elements.length > 0) {

@@ -6,7 +6,7 @@ import { FPU_REGS, SEG } from "../../src/isa/state.ts";
 import { EXIT } from "../../src/processor/exits.ts";
 import { MACHINE, STATE } from "../../src/processor/memory-map.ts";
 import { AR, CR0, SYSTEM_TYPE } from "../../src/processor/registers.ts";
-import { createMachine, type TestMachine } from "../support/machine.ts";
+import { createMachine, type TestMachine, type Tier } from "../support/machine.ts";
 import { codeBlock, hasErrorCode, initialByte, SEGMENTS, type TestCase, type TestResult, VECTOR } from "./case.ts";
 import { CODE, descriptorBytes, FPU_IMAGE, LOCAL_DESCRIPTORS, SCRATCH, scratchPattern, WINDOW } from "./layout.ts";
 
@@ -57,8 +57,9 @@ export class OracleEngine {
   /** Scratch pages as the next case expects them outside its window. */
   readonly #pattern = scratchPattern();
 
-  constructor() {
-    this.machine = createMachine();
+  /** On the engine that tests run on by default, or on `tier`. */
+  constructor(tier?: Tier) {
+    this.machine = createMachine(tier);
     const { memory } = this.machine;
     this.#view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
     this.#writeTables();

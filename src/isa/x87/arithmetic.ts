@@ -277,7 +277,7 @@ const TWO_64 = 0x43f0000000000000n;
  * Floor of the square root of high·2^64 (`high` ≥ 2^62), remainder in `remainder`. A binary64 root gives 52 bits, one
  * Newton step with the exact residue the rest; the last unit is settled with integers.
  */
-function integerRoot(f: FunctionWriter, high: Value, low: Value, remainder: Local): Value {
+export function integerRoot(f: FunctionWriter, high: Value, low: Value, remainder: Local): Value {
   const root = variable(f, "i64");
   const estimate = f.let(f64.mul(f64.sqrt(f64.fromI64U(high)), f64.reinterpret(TWO_32)));
   // An estimate of 2^64 does not fit; the largest integer is as near.

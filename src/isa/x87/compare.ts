@@ -8,6 +8,16 @@ import { isDenormal, isNaNValue, isUnsupported } from "./operands.ts";
 /** Condition codes of a comparison. */
 export const ORDER = { greater: 0, less: FSW.C0, equal: FSW.C3, unordered: FSW.C3 | FSW.C2 | FSW.C0 } as const;
 
+/** Lazy-flag encodings of FCOMI's three flags (OF, SF, AF clear): see the processor's flags. */
+const LAZY = { carry: 0xc0000000 | 0, oddParity: 0x100, notZero: 0x100 } as const;
+
+/** Result and carry halves of the lazy flags in which FCOMI leaves an order that is given as condition codes. */
+export function orderFlags(order: Value): [result: Value, carry: Value] {
+  const carry = i32.select(i32.and(order, FSW.C0), LAZY.carry, 0);
+  const parity = i32.select(i32.and(order, FSW.C2), 0, LAZY.oddParity);
+  return [i32.select(i32.and(order, FSW.C3), 0, LAZY.notZero), i32.or(carry, parity)];
+}
+
 export interface Comparison {
   /**
    * (aSE, aSig, bSE, bSig, fcw, quiet) → flags with the order of a to b in C3, C2, C0, also when an unmasked exception

@@ -8,6 +8,7 @@ import type { Decimal } from "./decimal.ts";
 import type { Operands } from "./operands.ts";
 import type { ExponentOperations } from "./remainder.ts";
 import type { Rounding } from "./round.ts";
+import type { Shape } from "./shape.ts";
 import type { Stack } from "./stack.ts";
 import type { Transcendental } from "./transcendental.ts";
 
@@ -56,8 +57,32 @@ export interface X87Row {
   readonly feature?: "cmov" | "sse3";
   /** What happens after a store: flags only, flags and pop, or nothing. */
   readonly commit?: "keep" | "pop" | "none";
+  /** What it does, of the common instructions. */
+  readonly shape?: Shape;
   /** Absent for `env` and `state`, which environment.ts moves. */
   readonly semantics?: Semantics;
+}
+
+/** Instructions that leave the last-instruction pointers alone (SDM 1 8.1.8). */
+const CONTROL = new Set([
+  "FNINIT",
+  "FNCLEX",
+  "FLDCW",
+  "FNSTCW",
+  "FNSTSW",
+  "FNSTENV",
+  "FLDENV",
+  "FNSAVE",
+  "FRSTOR",
+  "FWAIT",
+  "FNENI",
+  "FNDISI",
+  "FNSETPM",
+]);
+
+/** Whether a row is a control instruction in this sense. */
+export function isControl({ mnemonic }: X87Row): boolean {
+  return CONTROL.has(mnemonic);
 }
 
 /** Parameters of a row's function, the state page's address first. */

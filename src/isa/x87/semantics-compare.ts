@@ -2,7 +2,7 @@
 import { i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter } from "../../wasm/function.ts";
 import { FIELD } from "../state.ts";
-import { CLASS_EMPTY, ORDER, ORDER_BITS } from "./compare.ts";
+import { CLASS_EMPTY, ORDER, ORDER_BITS, orderFlags } from "./compare.ts";
 import { FCW, FSW, OUTCOME, STATUS } from "./constants.ts";
 import { type Extended, invoke } from "./emit.ts";
 import { widenOperand } from "./operands.ts";
@@ -64,9 +64,6 @@ function comparand(f: FunctionWriter, s: Value, source: Source | "zero", other: 
   return widenOperand(f, source, operand);
 }
 
-/** Lazy-flag encodings of FCOMI's three flags (OF, SF, AF clear): see the processor's flags. */
-const LAZY = { carry: 0xc0000000 | 0, oddParity: 0x100, notZero: 0x100 } as const;
-
 /** FCOMI, FUCOMI: order into ZF, PF, CF. */
 export function compareFlags(form: { quiet: boolean; pops: boolean }): Semantics {
   return (kernel, f, s, sti) => {
@@ -88,10 +85,9 @@ export function compareFlags(form: { quiet: boolean; pops: boolean }): Semantics
         f.set(flags, i32.or(STACK_FAULT.underflow | ORDER.unordered, suppressed));
       },
     );
-    f.store32(s, i32.select(i32.and(flags.get, FSW.C3), 0, LAZY.notZero), FIELD.flagsResult.offset);
-    const carry = i32.select(i32.and(flags.get, FSW.C0), LAZY.carry, 0);
-    const parity = i32.select(i32.and(flags.get, FSW.C2), 0, LAZY.oddParity);
-    f.store32(s, i32.or(carry, parity), FIELD.flagsCarry.offset);
+    const [result, carry] = orderFlags(flags.get);
+    f.store32(s, result, FIELD.flagsResult.offset);
+    f.store32(s, carry, FIELD.flagsCarry.offset);
     // Only a stack fault touches C1 (SDM says cleared; processors leave it).
     const kept = i32.and(fsw, i32.select(i32.and(flags.get, FSW.SF), ~FSW.C1, -1));
     const merged = f.let(mergeFlags(kept, i32.and(flags.get, ~ORDER_BITS), fcw, 0));

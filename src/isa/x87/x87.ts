@@ -4,6 +4,7 @@ import { defineArithmetic } from "./arithmetic.ts";
 import { defineComparison } from "./compare.ts";
 import { defineDecimal } from "./decimal.ts";
 import { define } from "./emit.ts";
+import { EXACT } from "./fast.ts";
 import { defineOperands } from "./operands.ts";
 import { defineExponentOperations } from "./remainder.ts";
 import { defineRounding } from "./round.ts";
@@ -50,6 +51,7 @@ export function defineX87(module: ModuleWriter, exported = false): X87Functions 
     stack,
     transcendental: defineTranscendental(module, operands, rounding),
   };
+  for (const [name, { pick }] of Object.entries(EXACT)) module.exportFunction(pick(kernel), name);
   const commits = { keep: stack.commit, pop: stack.commitPop, none: undefined };
   const functions = new Map<X87Row, X87Function>();
   for (const row of X87_ROWS) {

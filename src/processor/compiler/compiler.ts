@@ -18,7 +18,8 @@ import {
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
 import { discover, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
-import { type CallOut, compileRegion, type RegionEntry } from "./region.ts";
+import { generatedText, guestText, type RegionProfile } from "./profile.ts";
+import { type CallOut, compileRegion, type RegionEntry, type RegionTarget } from "./region.ts";
 import { RegionModule } from "./region-module.ts";
 
 /** When and how much to compile. */
@@ -331,12 +332,7 @@ export class Compiler {
     while (regions.length < BATCH && this.#queue.length > 0 && performance.now() < deadline) {
       const region = this.#queue.shift()!;
       if (region.dead) continue;
-      const { entries, bytes } = compileRegion(module, region.graph, {
-        mode: region.mode,
-        user: (region.mode & MODE.user) !== 0,
-        isEntry: ({ offset }) => region.graph.targets.has(offset) || region.extra.includes(offset),
-        callOut: (instruction, count) => this.#callOut(instruction, count, region.mode),
-      });
+      const { entries, bytes } = compileRegion(module, region.graph, this.#target(region));
       region.entries = entries;
       region.bytes = bytes;
       regions.push(region);
@@ -348,6 +344,15 @@ export class Compiler {
     this.statistics.bytes += bytes.length;
     this.statistics.milliseconds += performance.now() - start;
     return { bytes, batch: { regions } };
+  }
+
+  #target(region: Region): RegionTarget {
+    return {
+      mode: region.mode,
+      user: (region.mode & MODE.user) !== 0,
+      isEntry: ({ offset }) => region.graph.targets.has(offset) || region.extra.includes(offset),
+      callOut: (instruction, count) => this.#callOut(instruction, count, region.mode),
+    };
   }
 
   #callOut(instruction: RegionInstruction, count: number, mode: number): CallOut {
@@ -415,6 +420,34 @@ export class Compiler {
     cpu.i32[(block + BLOCK.code) >> 2] = code;
     cpu.i32[slot + (HASH_CODE >> 2)] = code;
     region.holders.push(block);
+  }
+
+  // ---- telling ---------------------------------------------------------------------------------------------------
+
+  /** Installed regions that have the code at a machine offset, for people. */
+  regionsWith(machine: number, mode: number): RegionProfile[] {
+    const installed = this.#pages.get(machine >>> 12)?.filter((region) => region.mode === mode && region.slot !== 0);
+    return (
+      installed?.filter((region) => region.covers(machine, machine + 1)).map((region) => this.#profile(region)) ?? []
+    );
+  }
+
+  #profile(region: Region): RegionProfile {
+    const { graph, mode } = region;
+    return {
+      machine: graph.blocks.get(region.head)!.machine,
+      mode,
+      entries: this.#entered(region),
+      executed: 0,
+      instructions: graph.instructions,
+      bytes: region.bytes,
+      guest: () => guestText(graph, this.#host.cpu.u8),
+      generated: () => {
+        const module = new RegionModule();
+        compileRegion(module, graph, this.#target(region));
+        return generatedText(module.finish());
+      },
+    };
   }
 
   // ---- dropping -------------------------------------------------------------------------------------------------

@@ -12,11 +12,20 @@ import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
 import { STATE } from "../memory-map.ts";
 import { VECTOR } from "../registers.ts";
+import { hostAddress, notPlain } from "../shadow.ts";
 import type { FlagState } from "./flag-state.ts";
 import type { RegionInstruction } from "./graph.ts";
 import type { RegionContext } from "./region-context.ts";
 import { RegionMemory } from "./region-memory.ts";
-import { makeOperand, operandPlans, RegisterOperand, VectorOperand, vectorRegister } from "./region-operands.ts";
+import {
+  MemoryOperand,
+  makeOperand,
+  operandPlans,
+  RegisterOperand,
+  SIGN_EXPONENT,
+  VectorOperand,
+  vectorRegister,
+} from "./region-operands.ts";
 
 /** How the last instruction of a block ends it. */
 export type Ending =
@@ -26,6 +35,8 @@ export type Ending =
 
 /** FSW.ES: an unmasked x87 exception is pending. */
 const X87_PENDING = 0x80;
+/** Bytes of an x87 register in memory. */
+const EXTENDED_BYTES = 10;
 const ESP = 4;
 const ECX = 1;
 const ALL_REGISTERS = 0xff;
@@ -38,7 +49,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export class RegionBuilder implements Builder {
   readonly f: FunctionWriter;
   readonly state = i32.const(STATE);
-  readonly memory: RegionMemory;
+  readonly accesses: RegionMemory;
   bits = 32;
   ending: Ending | undefined;
   readonly #context: RegionContext;
@@ -64,7 +75,7 @@ export class RegionBuilder implements Builder {
     this.f = context.f;
     this.#context = context;
     this.#flags = context.flags;
-    this.memory = new RegionMemory(context);
+    this.accesses = new RegionMemory(context);
   }
 
   /** Registers that code so far reads or writes, one bit each. */
@@ -108,6 +119,20 @@ export class RegionBuilder implements Builder {
       default:
         semantics(this, ...plans.map((plan) => makeOperand(this, instruction, plan)));
     }
+    this.end();
+  }
+
+  /** Begin an instruction that another writes with this builder's registers, flags and memory operands. */
+  begin(instruction: RegionInstruction): void {
+    this.#instruction = instruction;
+    this.bits = 32;
+    this.ending = undefined;
+    this.#depth = this.f.depth;
+    this.#flags.settle();
+  }
+
+  /** End it. */
+  end(): void {
     if (this.#held !== 0) this.#prune();
   }
 
@@ -323,6 +348,22 @@ export class RegionBuilder implements Builder {
     return this.let(this.#instruction.address16 ? i32.and(offset, 0xffff) : offset);
   }
 
+  /** The memory operand of the current instruction. */
+  memory(bits: number, access: "r" | "w" | "rw"): Operand {
+    return new MemoryOperand(this, bits, access, this.#instruction);
+  }
+
+  /** Store the ten bytes of an x87 register at the memory operand, and give its address (offset in its segment). */
+  writeExtended(significand: Value, signExponent: Value): Value {
+    const address = this.#effectiveAddress();
+    const linear = this.accesses.linear(address, EXTENDED_BYTES, true, this.#instruction.segment);
+    const host = this.f.let(hostAddress(i32.const(this.#context.writeTable), linear));
+    this.#context.leaveIf(notPlain(host, EXTENDED_BYTES));
+    this.f.store64(host, significand);
+    this.f.store16(host, signExponent, SIGN_EXPONENT);
+    return address;
+  }
+
   /** #GP(0) unless an address is aligned to `bytes`; flags are settled. */
   checkAligned(linear: Value, bytes: number): void {
     this.f.if(i32.and(linear, bytes - 1), () => this.raise(VECTOR.GP));
@@ -333,17 +374,17 @@ export class RegionBuilder implements Builder {
   push(value: I32, bits: number): void {
     const bound = typeof value === "number" ? i32.const(value) : this.let(value);
     const top = this.f.let(i32.sub(this.#get(ESP), bits / 8));
-    this.memory.store(top, bound, bits);
+    this.accesses.store(top, bound, bits);
     this.writeRegister(ESP, 32, top);
   }
 
   pop(bits: number): { value: Value; commit: () => void } {
-    const value = this.memory.load(this.#get(ESP), bits);
+    const value = this.accesses.load(this.#get(ESP), bits);
     return { value, commit: () => this.writeRegister(ESP, 32, i32.add(this.#get(ESP), bits / 8)) };
   }
 
   readStack(offset: I32, bits: number): Value {
-    return this.memory.load(typeof offset === "number" ? i32.const(offset) : this.let(offset), bits);
+    return this.accesses.load(typeof offset === "number" ? i32.const(offset) : this.let(offset), bits);
   }
 
   adjustStack(bytes: I32): void {
@@ -402,13 +443,13 @@ export class RegionBuilder implements Builder {
 
   readString(segment: "source" | "es", register: number, bits: number): Value {
     const which = segment === "es" ? SEG.ES : this.#instruction.segment;
-    const linear = this.memory.linear(this.#stringOffset(register), bits / 8, false, which);
-    return this.memory.load(linear, bits);
+    const linear = this.accesses.linear(this.#stringOffset(register), bits / 8, false, which);
+    return this.accesses.load(linear, bits);
   }
 
   writeString(register: number, value: I32, bits: number): void {
     const ready = typeof value === "object" ? this.let(value) : value;
-    this.memory.store(this.#stringOffset(register), ready, bits);
+    this.accesses.store(this.#stringOffset(register), ready, bits);
   }
 
   advance(register: number, bits: number): void {

@@ -15,7 +15,7 @@ import type { RegionBuilder } from "./region-builder.ts";
 import type { RegionContext } from "./region-context.ts";
 
 /** Offset of sign and exponent in an x87 register, and what an MMX write puts there (SDM 3A 12.2). */
-const SIGN_EXPONENT = 8;
+export const SIGN_EXPONENT = 8;
 const MMX_EXPONENT = 0xffff;
 
 /** What an operand is. */
@@ -99,7 +99,7 @@ export function makeOperand(builder: RegionBuilder, instruction: RegionInstructi
       return new ConstantOperand(plan.word ? value & 0xffff : value, plan.bits);
     }
     case "memory":
-      return new MemoryOperand(builder, plan.bits, plan.access, instruction);
+      return builder.memory(plan.bits, plan.access);
     case "constant":
       return new ConstantOperand(plan.value, plan.bits);
     default:
@@ -166,7 +166,8 @@ export class RegisterOperand implements Operand {
 
 const VECTOR_BYTES = 16;
 
-class MemoryOperand implements Operand {
+/** A memory operand of the builder's current instruction. */
+export class MemoryOperand implements Operand {
   readonly bits: number;
   readonly memory = true;
   readonly #builder: RegionBuilder;
@@ -193,34 +194,34 @@ class MemoryOperand implements Operand {
   #place(write: boolean): Value {
     // Flags first: what they were made of has just been computed.
     this.#builder.settleFlags();
-    const linear = this.#builder.memory.linear(this.address(), this.bits / 8, write, this.#segment);
+    const linear = this.#builder.accesses.linear(this.address(), this.bits / 8, write, this.#segment);
     if (this.#aligned) this.#builder.checkAligned(linear, VECTOR_BYTES);
     return linear;
   }
 
   read(): Value {
-    const { memory, f } = this.#builder;
+    const { accesses, f } = this.#builder;
     const { bits } = this;
-    if (this.#access !== "rw") return memory.load(this.#place(false), bits);
-    const host = memory.modify(this.#place(true), bits);
+    if (this.#access !== "rw") return accesses.load(this.#place(false), bits);
+    const host = accesses.modify(this.#place(true), bits);
     this.#host = host;
     return f.let(bits === 8 ? i32.load8u(host) : bits === 16 ? i32.load16u(host) : i32.load(host));
   }
 
   write(value: I32 | I64): void {
-    const { memory } = this.#builder;
+    const { accesses } = this.#builder;
     if (this.#host) {
-      memory.storeAt(this.#host, value, this.bits);
+      accesses.storeAt(this.#host, value, this.bits);
       return;
     }
     const linear = this.#place(true);
-    memory.store(linear, typeof value === "object" ? this.#builder.let(value) : value, this.bits);
+    accesses.store(linear, typeof value === "object" ? this.#builder.let(value) : value, this.bits);
   }
 
   readAt(displacement: I32, bits: number): Value {
-    const { memory } = this.#builder;
+    const { accesses } = this.#builder;
     const at = this.#builder.wrapped(i32.add(this.address(), displacement));
-    return memory.load(memory.linear(at, bits / 8, false, this.#segment), bits);
+    return accesses.load(accesses.linear(at, bits / 8, false, this.#segment), bits);
   }
 }
 

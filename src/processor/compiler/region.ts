@@ -7,7 +7,7 @@
 import { formBits } from "../../isa/decoder.ts";
 import { EFLAGS, OSZAPC } from "../../isa/flags.ts";
 import { FIELD, type FieldName, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
-import { call, constantOf, type I32, i32, type Value } from "../../wasm/expression.ts";
+import { call, constantOf, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
 import { v128 } from "../../wasm/simd.ts";
@@ -20,6 +20,8 @@ import { LAZY_FLAGS } from "./lazy-flags.ts";
 import { RegionBuilder } from "./region-builder.ts";
 import type { RegionModule } from "./region-module.ts";
 import { type Item, structure } from "./structure.ts";
+import { X87Compiler } from "./x87.ts";
+import { planX87 } from "./x87-plan.ts";
 
 /** How an instruction without semantics is carried out: words of its operation record, and which function takes it. */
 export interface CallOut {
@@ -56,6 +58,10 @@ export interface CompiledRegion {
 
 const REGISTERS = Object.values(GPR);
 const PAGE = 4096;
+
+/** Packing of the x87's depth at each entry into constants. */
+const DEPTH_BITS = 4;
+const DEPTHS_A_WORD = 64 / DEPTH_BITS;
 
 /** Position of the count in what a leaving instruction says: bytes from the origin, and instructions not done. */
 const WHERE_SHIFT = 8;
@@ -96,6 +102,8 @@ class RegionCompiler {
   readonly #flagLocals;
   readonly #flags: FlagState;
   readonly #builder: RegionBuilder;
+  /** Absent where the region has no x87 code that it writes. */
+  readonly #x87: X87Compiler | undefined;
   readonly #budget: Local;
   readonly #base: Local;
   /** EIP at which the dispatcher, or an exit, goes on. */
@@ -158,8 +166,19 @@ class RegionCompiler {
       leave: () => this.#leave(),
       leaveIf: (condition) => this.#leaveIf(condition),
       note: () => this.#note(),
-      leaveNotedIf: (condition) => f.brIf(condition, this.#leaveLabel),
+      leaveNotedIf: (condition) => this.#leaveNotedIf(condition),
     });
+    const plan = planX87(graph);
+    this.#x87 =
+      plan &&
+      new X87Compiler({
+        f,
+        module,
+        plan,
+        builder: this.#builder,
+        base: this.#base.get,
+        leaveIf: (condition) => this.#leaveIf(condition),
+      });
   }
 
   compile(): CompiledRegion {
@@ -278,7 +297,7 @@ class RegionCompiler {
 
   /** Which flags each block needs from those before it: a backward fixed point. */
   #computeNeeds(): void {
-    const needs = this.#nodes.map(({ block }) => flagNeeds(block.instructions));
+    const needs = this.#nodes.map(({ block }) => flagNeeds(block.instructions, this.#x87));
     const live = needs.map((n) => n.reads);
     for (let changed = true; changed; ) {
       changed = false;
@@ -373,6 +392,7 @@ class RegionCompiler {
   /** Choose the entry that `next` names; `eip` is its address. */
   #dispatch(): void {
     const f = this.#f;
+    this.#x87?.align(this.#depthOfEntry());
     let bound = 0;
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
     for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
@@ -398,6 +418,22 @@ class RegionCompiler {
       this.#enter(targets[index]!);
     };
     open(targets.length - 1, []);
+  }
+
+  /** Slot of the x87's ST(0) at the entry that `next` names. */
+  #depthOfEntry(): Value {
+    const depths = this.#entries.map(({ offset }) => this.#x87!.depthOf(this.#graph.blocks.get(offset)!));
+    const words: bigint[] = [];
+    for (const [i, depth] of depths.entries()) {
+      const word = Math.floor(i / DEPTHS_A_WORD);
+      words[word] = (words[word] ?? 0n) | (BigInt(depth) << BigInt((i % DEPTHS_A_WORD) * DEPTH_BITS));
+    }
+    if (depths.every((depth) => depth === depths[0])) return i32.const(depths[0]!);
+    const next = this.#next.get;
+    let word: Value = i64.const(words[0]!);
+    for (let i = 1; i < words.length; i++) word = i64.select(i32.geU(next, i * DEPTHS_A_WORD), words[i]!, word);
+    const shift = i32.mul(i32.and(next, DEPTHS_A_WORD - 1), DEPTH_BITS);
+    return i32.and(i32.wrap(i64.shrU(word, i64.extendU(shift))), (1 << DEPTH_BITS) - 1);
   }
 
   /** From the dispatcher into a block, with flags as it needs them. */
@@ -428,9 +464,11 @@ class RegionCompiler {
     f.set(this.#budget, i32.sub(this.#budget.get, count));
     this.#flags.begin(this.#arrivingFlags(node));
     this.#builder.beginBlock();
+    this.#x87?.beginBlock(block);
     for (const [position, instruction] of block.instructions.entries()) {
       this.#leaving = (instruction.offset << WHERE_SHIFT) | (count - position);
-      if (isCalled(instruction)) this.#callOut(instruction, position + 1);
+      if (this.#x87?.inlines(instruction)) this.#x87.instruction(instruction);
+      else if (isCalled(instruction)) this.#callOut(instruction, position + 1);
       else this.#builder.instruction(instruction, formBits(instruction.form!, instruction.operandSize));
     }
     this.#end(node, fallsTo);
@@ -458,6 +496,7 @@ class RegionCompiler {
     // Read before the flags are put in order for those behind.
     const condition = terminator.kind === "branch" && ending?.kind === "branch" ? f.let(ending.condition) : undefined;
     this.#flags.finish(need);
+    this.#x87?.settle();
     for (const next of successors) this.#nodes[next]!.known = this.#flags.known();
     if (block.returnTo !== undefined) {
       const back = this.#numbers.get(block.returnTo);
@@ -496,20 +535,23 @@ class RegionCompiler {
       return;
     }
     const takenNode = this.#numbers.get(taken);
-    if (takenNode !== undefined && takenNode === fallsTo) {
+    const fits = takenNode === undefined || (this.#x87?.fits(this.#nodes[takenNode]!.block) ?? true);
+    if (takenNode !== undefined && takenNode === fallsTo && fits) {
       f.if(i32.eqz(condition), () => this.#goto(next, -1));
       return;
     }
     const plain = takenNode === undefined ? undefined : this.#labels.get(takenNode);
-    if (plain && plain.select < 0) f.brIf(condition, plain.label);
+    if (plain && plain.select < 0 && fits) f.brIf(condition, plain.label);
     else f.if(condition, () => this.#goto(taken, -1));
-    this.#goto(next, fallsTo);
+    this.#goto(next, takenNode === fallsTo ? -1 : fallsTo);
   }
 
   /** Go to a direct target, inside the region or outside. */
   #goto(offset: number, fallsTo: number): void {
     const number = this.#numbers.get(offset);
     if (number !== undefined) {
+      const { block } = this.#nodes[number]!;
+      if (this.#x87?.fits(block) === false) this.#x87.rebase(this.#x87.depthOf(block));
       if (number !== fallsTo) this.#branch(number);
       return;
     }
@@ -540,13 +582,23 @@ class RegionCompiler {
   }
 
   #leave(): void {
+    this.#x87?.flush();
     this.#note();
     this.#f.br(this.#leaveLabel);
   }
 
   #leaveIf(condition: I32): void {
     this.#note();
-    this.#f.brIf(condition, this.#leaveLabel);
+    this.#leaveNotedIf(condition);
+  }
+
+  #leaveNotedIf(condition: I32): void {
+    if (this.#x87?.pending) {
+      this.#f.if(condition, () => {
+        this.#x87?.flush();
+        this.#f.br(this.#leaveLabel);
+      });
+    } else this.#f.brIf(condition, this.#leaveLabel);
   }
 
   /** Behind the leave label: nothing of the current instruction has happened. */
@@ -564,6 +616,8 @@ class RegionCompiler {
     this.#flags.makeExplicit();
     this.#builder.forgetRegisters();
     this.#storeRegisters(this.#builder.used);
+    this.#x87?.settle();
+    this.#x87?.store();
     this.#setField("flagsResult", this.#flagLocals.r.get);
     this.#setField("flagsCarry", this.#flagLocals.c.get);
     this.#setField("startEip", this.#at(instruction.offset));
@@ -579,6 +633,7 @@ class RegionCompiler {
         : call(this.#module.importI32("arm", 2), arm, REGION_RECORD);
     f.set(this.#status, status);
     this.#loadRegisters(this.#builder.used);
+    this.#x87?.afterCall(instruction);
     f.set(this.#flagLocals.r, this.#field("flagsResult"));
     f.set(this.#flagLocals.c, this.#field("flagsCarry"));
     f.if(this.#status.get, () => {
@@ -647,6 +702,7 @@ class RegionCompiler {
     f.set(this.#budget, this.#field("budget"));
     f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
+    this.#x87?.load(f.let(this.#depthOfEntry()));
     const first = this.#entries[0]!;
     f.set(this.#returnEip, this.#at(first.offset));
   }
@@ -654,6 +710,7 @@ class RegionCompiler {
   #epilogue(): void {
     const f = this.#f;
     this.#storeRegisters(this.#builder.written);
+    this.#x87?.store();
     const { kind, a, r, c } = this.#flagLocals;
     this.#setField("flagsKind", kind.get);
     this.#setField("flagsOperand", a.get);
@@ -691,11 +748,20 @@ function vectorsNamed(graph: RegionGraph): Set<number> {
 }
 
 /** Flags that instructions read before they give all of them a value, and those they give one. */
-function flagNeeds(instructions: readonly RegionInstruction[]): { reads: number; written: number } {
+function flagNeeds(
+  instructions: readonly RegionInstruction[],
+  x87: X87Compiler | undefined,
+): { reads: number; written: number } {
   let reads = 0;
   let written = 0;
   for (const instruction of instructions) {
     const { traits } = instruction.form!.row;
+    if (x87?.inlines(instruction)) {
+      const effect = x87.flagEffect(instruction);
+      reads |= effect.reads & ~written;
+      written |= effect.writes;
+      continue;
+    }
     // Calls put the flags in order by themselves.
     if (isCalled(instruction)) {
       written = OSZAPC;

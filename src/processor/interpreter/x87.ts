@@ -7,7 +7,7 @@ import type { Form } from "../../isa/row.ts";
 import { FIELD, FPU_SCRATCH, SEG, segmentField } from "../../isa/state.ts";
 import { x87RowOf } from "../../isa/table/x87.ts";
 import { FORMS } from "../../isa/table.ts";
-import { MEMORY_BYTES, type X87Row } from "../../isa/x87/row.ts";
+import { isControl, MEMORY_BYTES, type X87Row } from "../../isa/x87/row.ts";
 import { defineX87, type X87Function } from "../../isa/x87/x87.ts";
 import { call, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
@@ -22,23 +22,6 @@ import type { SharedFunctions } from "./shared.ts";
 const PENDING = 0x80;
 /** What a row's function returns for "raise #MF". */
 const X87_PENDING = 16;
-
-/** Instructions that leave the last-instruction pointers alone (SDM 1 8.1.8). */
-const CONTROL = new Set([
-  "FNINIT",
-  "FNCLEX",
-  "FLDCW",
-  "FNSTCW",
-  "FNSTSW",
-  "FNSTENV",
-  "FLDENV",
-  "FNSAVE",
-  "FRSTOR",
-  "FWAIT",
-  "FNENI",
-  "FNDISI",
-  "FNSETPM",
-]);
 
 /** Write a function (record) → STATUS for every x87 form that is not a helper's. */
 export function defineX87Arms(module: ModuleWriter, shared: SharedFunctions): Map<Form, FunctionReference> {
@@ -103,7 +86,7 @@ function arm(
   } else {
     operands.push(i32.load8u(pc, RECORD.ra));
   }
-  if (!CONTROL.has(row.mnemonic)) notePointers(f, s, pc, row, offset);
+  if (!isControl(row)) notePointers(f, s, pc, row, offset);
 
   const status = f.let(call(implementation.run, s, ...(row.mod === "mem" && row.access === "write" ? [] : operands)));
   f.if(i32.eq(status, X87_PENDING), pendingError);
