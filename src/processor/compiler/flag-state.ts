@@ -35,7 +35,8 @@ export const UNKNOWN_FLAGS: KnownFlags = { kind: undefined, carryValid: false };
 /** What code behind needs of the flags: nothing but to leave with them, CF, or all. */
 export const NEED = { none: 0, carry: 1, all: 2 } as const;
 
-const EXPLICIT = flagKind("explicit", 32);
+/** Zero, as the state page has it between regions. */
+const EXPLICIT = flagKind("explicit", 8);
 
 function usesA(op: FlagOp): boolean {
   return op !== "explicit" && op !== "logic" && op !== "inc" && op !== "dec";
@@ -89,9 +90,12 @@ export class FlagState {
     return { kind: this.#kind, carryValid: this.#carryValid };
   }
 
-  /** The values that later code may still read. */
-  values(): Value[] {
-    return [this.#a, this.#r, this.#c, ...(this.#b ? [this.#b] : [])];
+  /** Add to `into` the nodes of locals that later code may still read by way of the flags. */
+  collectLocals(into: Value[]): void {
+    collectLocals(this.#a, into);
+    collectLocals(this.#r, into);
+    collectLocals(this.#c, into);
+    if (this.#b) collectLocals(this.#b, into);
   }
 
   #set(kind: number, a: Value, b: Value | undefined, r: Value, c: Value): void {
@@ -221,4 +225,15 @@ export class FlagState {
       }
     }
   }
+}
+
+function collectLocals(value: Value, into: Value[]): void {
+  if (value.kind === KIND.local) {
+    into.push(value);
+    return;
+  }
+  if (value.a) collectLocals(value.a, into);
+  if (value.b) collectLocals(value.b, into);
+  if (value.c) collectLocals(value.c, into);
+  if (value.args) for (const arg of value.args) collectLocals(arg, into);
 }

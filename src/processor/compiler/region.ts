@@ -165,6 +165,8 @@ class RegionCompiler {
       writeTable: this.#tables.write,
       leave: () => this.#leave(),
       leaveIf: (condition) => this.#leaveIf(condition),
+      note: () => this.#note(),
+      leaveNotedIf: (condition) => this.#leaveNotedIf(condition),
     });
     const plan = planX87(graph);
     this.#x87 =
@@ -574,14 +576,29 @@ class RegionCompiler {
 
   // ---- leaving --------------------------------------------------------------------------------------------------
 
+  /** Say where the current instruction stands. */
+  #note(): void {
+    this.#f.set(this.#where, this.#leaving);
+  }
+
   #leave(): void {
     this.#x87?.flush();
-    this.#f.set(this.#where, this.#leaving);
+    this.#note();
     this.#f.br(this.#leaveLabel);
   }
 
-  #leaveIf(condition: Value): void {
-    this.#f.if(condition, () => this.#leave());
+  #leaveIf(condition: I32): void {
+    this.#note();
+    this.#leaveNotedIf(condition);
+  }
+
+  #leaveNotedIf(condition: I32): void {
+    if (this.#x87?.pending) {
+      this.#f.if(condition, () => {
+        this.#x87?.flush();
+        this.#f.br(this.#leaveLabel);
+      });
+    } else this.#f.brIf(condition, this.#leaveLabel);
   }
 
   /** Behind the leave label: nothing of the current instruction has happened. */
@@ -598,7 +615,7 @@ class RegionCompiler {
     const f = this.#f;
     this.#flags.makeExplicit();
     this.#builder.forgetRegisters();
-    this.#storeRegisters();
+    this.#storeRegisters(this.#builder.used);
     this.#x87?.settle();
     this.#x87?.store();
     this.#setField("flagsResult", this.#flagLocals.r.get);
@@ -615,7 +632,7 @@ class RegionCompiler {
         ? call(this.#module.importI32("helper", 2), link, REGION_RECORD)
         : call(this.#module.importI32("arm", 2), arm, REGION_RECORD);
     f.set(this.#status, status);
-    this.#loadRegisters();
+    this.#loadRegisters(this.#builder.used);
     this.#x87?.afterCall(instruction);
     f.set(this.#flagLocals.r, this.#field("flagsResult"));
     f.set(this.#flagLocals.c, this.#field("flagsCarry"));
@@ -646,13 +663,16 @@ class RegionCompiler {
     f.br(this.#exitLabel);
   }
 
-  #storeRegisters(): void {
-    for (const [i, offset] of REGISTERS.entries()) this.#f.store32(STATE, this.#registers[i]!.get, offset);
+  /** Store the general registers of which `which` has the bits, and the XMM registers. */
+  #storeRegisters(which: number): void {
+    for (const [i, offset] of REGISTERS.entries())
+      if (which & (1 << i)) this.#f.store32(STATE, this.#registers[i]!.get, offset);
     for (const [number, local] of this.#vectors) this.#f.store128(STATE, local.get, XMM_REGS + number * XMM_STRIDE);
   }
 
-  #loadRegisters(): void {
-    for (const [i, offset] of REGISTERS.entries()) this.#f.set(this.#registers[i]!, i32.load(STATE, offset));
+  #loadRegisters(which: number): void {
+    for (const [i, offset] of REGISTERS.entries())
+      if (which & (1 << i)) this.#f.set(this.#registers[i]!, i32.load(STATE, offset));
     for (const [number, local] of this.#vectors) this.#f.set(local, v128.load(STATE, XMM_REGS + number * XMM_STRIDE));
   }
 
@@ -673,7 +693,7 @@ class RegionCompiler {
         f.if(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
       }
     }
-    this.#loadRegisters();
+    this.#loadRegisters(this.#builder.used);
     const { kind, a, r, c } = this.#flagLocals;
     f.set(kind, this.#field("flagsKind"));
     f.set(a, this.#field("flagsOperand"));
@@ -689,7 +709,7 @@ class RegionCompiler {
 
   #epilogue(): void {
     const f = this.#f;
-    this.#storeRegisters();
+    this.#storeRegisters(this.#builder.written);
     this.#x87?.store();
     const { kind, a, r, c } = this.#flagLocals;
     this.#setField("flagsKind", kind.get);
