@@ -4,7 +4,7 @@
  */
 import type { FeatureTest } from "../../isa/opcode-map.ts";
 import { type Cpu, MODE } from "../cpu.ts";
-import { hashSlot } from "../interpreter/block-hash.ts";
+import { hashRecord } from "../interpreter/block-hash.ts";
 import type { Interpreter } from "../interpreter/generate.ts";
 import { BLOCK, CODE_REF, NEVER } from "../interpreter/record.ts";
 import {
@@ -281,8 +281,8 @@ export class Compiler {
           return host < 0 ? -1 : host & -PAGE;
         },
         worthwhile: (at) => {
-          const slot = hashSlot(at) >> 2;
-          if (cpu.i32[slot] !== at || cpu.i32[slot + 1] !== mode) return this.options.immediate ? 1 : 0;
+          const slot = hashRecord(cpu.i32, at, mode);
+          if (slot < 0) return this.options.immediate ? 1 : 0;
           const found = cpu.i32[slot + 2]!;
           return isHot(cpu.i32[(found + BLOCK.code) >> 2]!) ? cpu.i32[(found + BLOCK.bytes) >> 2]! : 0;
         },
@@ -414,8 +414,8 @@ export class Compiler {
     if (known && index > 0 && known.region.graph.instructions > region.graph.instructions) return;
     const code = (region.slot << CODE_REF.slotShift) | (entry.page << CODE_REF.pageShift) | index;
     this.#entries.set(key, { region, code });
-    const slot = hashSlot(entry.machine) >> 2;
-    if (cpu.i32[slot] !== entry.machine || cpu.i32[slot + 1] !== region.mode) return;
+    const slot = hashRecord(cpu.i32, entry.machine, region.mode);
+    if (slot < 0) return;
     const block = cpu.i32[slot + 2]!;
     cpu.i32[(block + BLOCK.code) >> 2] = code;
     cpu.i32[slot + (HASH_CODE >> 2)] = code;
@@ -522,8 +522,8 @@ export class Compiler {
       const key = entryKey(entry.machine, region.mode);
       if (this.#entries.get(key)?.region !== region) continue;
       this.#entries.delete(key);
-      const slot = hashSlot(entry.machine) >> 2;
-      if (cpu.i32[slot] === entry.machine && cpu.i32[slot + 1] === region.mode) cpu.i32[slot + (HASH_CODE >> 2)] = 0;
+      const slot = hashRecord(cpu.i32, entry.machine, region.mode);
+      if (slot >= 0) cpu.i32[slot + (HASH_CODE >> 2)] = 0;
     }
     for (const block of region.holders) {
       const at = (block + BLOCK.code) >> 2;
