@@ -17,7 +17,7 @@ import {
   USER_TABLES,
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
-import { discover, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { discover, type GraphLimits, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
 import { generatedText, guestText, type RegionProfile } from "./profile.ts";
 import { type CallOut, compileRegion, type RegionEntry, type RegionTarget } from "./region.ts";
 import { RegionModule } from "./region-module.ts";
@@ -55,6 +55,8 @@ export interface CompilerHost {
 }
 
 const PAGE = 4096;
+/** How much code a region takes at first, and one that is made anew because it should have more. */
+const FIRST_LIMITS = { instructions: 160, pages: 4 } as const;
 const LIMITS = { instructions: 400, pages: CODE_REF.pages } as const;
 /** Regions in one module. */
 const BATCH = 32;
@@ -232,7 +234,8 @@ export class Compiler {
   }
 
   #make(machine: number, eip: number, mode: number): Region | undefined {
-    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, { head: eip & (PAGE - 1), others: [] });
+    const roots = { head: eip & (PAGE - 1), others: [] };
+    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, roots, FIRST_LIMITS);
     return graph && new Region(mode, graph, []);
   }
 
@@ -248,7 +251,7 @@ export class Compiler {
     const direct = old.graph.exits.has(machine);
     const extra = direct ? old.extra : [...old.extra, place.offset];
     const others = [...new Set([...old.extra, place.offset])];
-    const graph = this.#discover(page, origin, old.mode, { head: old.head, others });
+    const graph = this.#discover(page, origin, old.mode, { head: old.head, others }, LIMITS);
     if (!graph) return undefined;
     old.replaced = true;
     const region = new Region(old.mode, graph, extra);
@@ -262,7 +265,13 @@ export class Compiler {
   }
 
   /** Find the code of a region whose origin is the machine page `page`, mapped at `origin`. */
-  #discover(page: number, origin: number, mode: number, roots: GraphRoots): RegionGraph | undefined {
+  #discover(
+    page: number,
+    origin: number,
+    mode: number,
+    roots: GraphRoots,
+    limits: GraphLimits,
+  ): RegionGraph | undefined {
     const { cpu, has } = this.#host;
     const table = this.#executeTable(mode);
     const { threshold } = this.options;
@@ -296,7 +305,7 @@ export class Compiler {
             .filter((machine) => (machine & -PAGE) === on),
       },
       roots,
-      LIMITS,
+      limits,
     );
   }
 

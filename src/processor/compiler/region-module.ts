@@ -81,7 +81,7 @@ export class RegionModule {
   }
 
   define(reference: FunctionReference, f: FunctionWriter): void {
-    this.#module.define(reference, f.finish(), f.relocations);
+    this.#module.define(reference, f.finish(), f.relocations, f.unlikelyPlaces);
   }
 
   finish(): Uint8Array<ArrayBuffer> {

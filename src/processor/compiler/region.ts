@@ -397,7 +397,7 @@ class RegionCompiler {
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
     for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
     if (bound > 0) {
-      f.if(i32.ltS(this.#budget.get, bound), () => {
+      f.unlikely(i32.ltS(this.#budget.get, bound), () => {
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
       });
@@ -455,7 +455,7 @@ class RegionCompiler {
     const { block } = node;
     const count = block.instructions.length;
     if (node.checked) {
-      f.if(i32.ltS(this.#budget.get, this.#bound(number)), () => {
+      f.unlikely(i32.ltS(this.#budget.get, this.#bound(number)), () => {
         f.set(this.#eip, this.#at(block.offset));
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
@@ -594,11 +594,11 @@ class RegionCompiler {
 
   #leaveNotedIf(condition: I32): void {
     if (this.#x87?.pending) {
-      this.#f.if(condition, () => {
+      this.#f.unlikely(condition, () => {
         this.#x87?.flush();
         this.#f.br(this.#leaveLabel);
       });
-    } else this.#f.brIf(condition, this.#leaveLabel);
+    } else this.#f.brIf(condition, this.#leaveLabel, true);
   }
 
   /** Behind the leave label: nothing of the current instruction has happened. */
@@ -636,12 +636,12 @@ class RegionCompiler {
     this.#x87?.afterCall(instruction);
     f.set(this.#flagLocals.r, this.#field("flagsResult"));
     f.set(this.#flagLocals.c, this.#field("flagsCarry"));
-    f.if(this.#status.get, () => {
+    f.unlikely(this.#status.get, () => {
       f.set(this.#where, this.#leaving);
       f.br(this.#outcomeLabel);
     });
     // The call may have written to the region's own code.
-    f.if(i32.ne(this.#field("codeEpoch"), this.#epoch.get), () => {
+    f.unlikely(i32.ne(this.#field("codeEpoch"), this.#epoch.get), () => {
       f.set(this.#eip, this.#at(instruction.offset + instruction.length));
       f.set(this.#budget, i32.add(this.#budget.get, undone - 1));
       f.set(this.#result, NEXT.dispatch);
@@ -690,7 +690,7 @@ class RegionCompiler {
       for (const { distance: d, machine } of pages) {
         const linear = f.let(i32.add(this.#base.get, d << 12));
         const mapped = hostAddress(i32.const(this.#tables.execute), linear);
-        f.if(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
+        f.unlikely(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
       }
     }
     this.#loadRegisters(this.#builder.used);
