@@ -11,11 +11,17 @@ const SLED = 0x10_0000;
 const SLED_BYTES = 0x12_0000;
 const INC_EAX = 0x40;
 
+const JMP_EDI = [0xff, 0xe7];
+/** What fits in the cache but for a part that {@link LATE_BYTES} needs too. */
+const EARLY_BYTES = 0x6_0000;
+const LATE_BYTES = SLED_BYTES - EARLY_BYTES - JMP_EDI.length;
+const LATE = SLED + EARLY_BYTES + JMP_EDI.length;
+
 /** A machine with a long row of INC EAX that ends with JMP EDI, and `text` at CODE. */
 function machineWith(text: string, machine: TestMachine = createMachine("interpreter")): TestMachine {
   machine.mode("protected32");
   machine.memory.fill(INC_EAX, SLED, SLED + SLED_BYTES);
-  machine.memory.set([0xff, 0xe7], SLED + SLED_BYTES);
+  machine.memory.set(JMP_EDI, SLED + SLED_BYTES);
   machine.memory.set(assemble(text, { origin: CODE, bits: 32 }).code, CODE);
   machine.invalidate();
   for (const register of ["eax", "ebx", "ecx", "edx", "edi", "esi"]) machine.set(register, 0);
@@ -45,16 +51,16 @@ test("code that fills the cache several times over runs as before, and only the 
 });
 
 test("a block that led to a dropped one finds the code again", () => {
-  // `old` is decoded first; `young`, in the same page, is linked to it half a cache later and outlives it.
+  // `old` is decoded first; `young`, in the same page, is linked to it a third of a cache later and outlives it.
   const machine = machineWith(`
     mov esi, first
     jmp old
     first: mov edi, second
-    jmp ${SLED + SLED_BYTES / 2}
+    jmp ${SLED}
     second: mov esi, third
     jmp young
     third: mov edi, fourth
-    jmp ${SLED}
+    jmp ${LATE}
     fourth: mov esi, fifth
     jmp young
     fifth: hlt
@@ -62,9 +68,10 @@ test("a block that led to a dropped one finds the code again", () => {
     jmp esi
     young: inc ecx
     jmp old`);
+  machine.memory.set(JMP_EDI, SLED + EARLY_BYTES);
   finish(machine);
   assert.deepEqual([machine.get("ebx"), machine.get("ecx")], [3, 2]);
-  assert.equal(machine.get("eax"), SLED_BYTES + SLED_BYTES / 2);
+  assert.equal(machine.get("eax"), EARLY_BYTES + LATE_BYTES);
   assert.ok(machine.processor.translator.statistics.evicted > 0);
 });
 
