@@ -508,6 +508,15 @@ export class Compiler {
     }
   }
 
+  /** Some of the decoded blocks are gone. */
+  blocksEvicted(start: number, end: number): void {
+    for (const { holders } of this.#installed) {
+      let kept = 0;
+      for (const block of holders) if (block < start || block >= end) holders[kept++] = block;
+      holders.length = kept;
+    }
+  }
+
   #mark(start: number, end: number): void {
     this.#host.cpu.i32[(CODE_BITS >> 2) + (start >>> 12)]! |= granules(start, end - start);
   }

@@ -58,6 +58,9 @@ export class FlagState {
   /** The locals hold all of it. */
   #settled = true;
   #carryValid = false;
+  /** What the kind local holds, where that is known. */
+  #kindLocal: number | undefined;
+  #touched = false;
 
   constructor(f: FunctionWriter, locals: FlagLocals, functions: FlagFunctions) {
     this.#f = f;
@@ -77,12 +80,26 @@ export class FlagState {
     this.#r = r.get;
     this.#c = c.get;
     this.#settled = true;
+    this.#kindLocal = known.kind;
     this.#carryValid = known.carryValid || (known.kind !== undefined && usesC(flagKindParts(known.kind).op));
   }
 
   /** Whether the locals hold all of it. */
   get settled(): boolean {
     return this.#settled;
+  }
+
+  /** Whether code so far has anything to do with flags, and so with the locals. */
+  get touched(): boolean {
+    return this.#touched;
+  }
+
+  /** Whether an expression reads the locals, which {@link finish} may change. */
+  concerns(value: Value): boolean {
+    const { kind, a, r, c } = this.#locals;
+    const found: Value[] = [];
+    collectLocals(value, found);
+    return found.some((node) => node === a.get || node === r.get || node === c.get || node === kind.get);
   }
 
   /** What the locals hold now; only after {@link settle}. */
@@ -105,6 +122,7 @@ export class FlagState {
     this.#r = r;
     this.#c = c;
     this.#settled = false;
+    this.#touched = true;
   }
 
   setOperation(op: Exclude<FlagOp, "explicit">, bits: number, a: Value, b: Value, r: Value, count: number): void {
@@ -146,6 +164,7 @@ export class FlagState {
     this.#f.set(c, call(this.#functions.carry(), ...args));
     this.#f.set(r, result);
     this.#f.set(kind, EXPLICIT);
+    this.#touched = true;
     this.setExplicit();
   }
 
@@ -197,7 +216,8 @@ export class FlagState {
     if (usesC(op) && this.#c !== c.get) f.set(c, this.#c);
     if (usesA(op)) f.set(a, this.#a);
     f.set(r, result);
-    f.set(kind, this.#kind!);
+    if (this.#kindLocal !== this.#kind) f.set(kind, this.#kind!);
+    this.#kindLocal = this.#kind;
     this.#settled = true;
     this.#c = c.get;
     if (op === "explicit") this.#r = r.get;

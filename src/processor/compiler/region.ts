@@ -76,7 +76,9 @@ interface Node {
   arrivals: number;
   /** Loop entries check the budget. */
   checked: boolean;
+  /** What a predecessor that was written before has left in the flag locals. */
   known: KnownFlags | undefined;
+  written: boolean;
 }
 
 /** Compile `graph`, whose first block is the main entry, into `module`. */
@@ -235,6 +237,7 @@ class RegionCompiler {
         arrivals: 0,
         checked: false,
         known: undefined,
+        written: false,
       });
     }
     const loops = new Set<number>();
@@ -454,6 +457,7 @@ class RegionCompiler {
     const node = this.#nodes[number]!;
     const { block } = node;
     const count = block.instructions.length;
+    node.written = true;
     if (node.checked) {
       f.unlikely(i32.ltS(this.#budget.get, this.#bound(number)), () => {
         f.set(this.#eip, this.#at(block.offset));
@@ -479,6 +483,11 @@ class RegionCompiler {
     return i32.add(this.#base.get, offset);
   }
 
+  /** Whether a block takes the flags as its only predecessor, yet to be written, leaves them. */
+  #isToldFlags(node: Node): boolean {
+    return node.arrivals === 1 && !node.written;
+  }
+
   /** What is known of the flags when a block begins: with a single way to come, what its predecessor left. */
   #arrivingFlags(node: Node): KnownFlags {
     if (node.arrivals === 1 && node.known) return node.known;
@@ -492,9 +501,12 @@ class RegionCompiler {
     const { terminator } = block;
     const ending = this.#builder.ending;
     let need: number = NEED.none;
-    for (const next of successors) need = Math.max(need, this.#nodes[next]!.need);
+    // A block that is reached from here only will be told how they stand.
+    for (const next of successors)
+      if (!this.#isToldFlags(this.#nodes[next]!)) need = Math.max(need, this.#nodes[next]!.need);
+    let condition = terminator.kind === "branch" && ending?.kind === "branch" ? ending.condition : undefined;
     // Read before the flags are put in order for those behind.
-    const condition = terminator.kind === "branch" && ending?.kind === "branch" ? f.let(ending.condition) : undefined;
+    if (condition && this.#flags.concerns(condition)) condition = f.let(condition);
     this.#flags.finish(need);
     this.#x87?.settle();
     for (const next of successors) this.#nodes[next]!.known = this.#flags.known();
@@ -648,13 +660,11 @@ class RegionCompiler {
       f.br(this.#exitLabel);
     });
     this.#flags.setExplicit();
-    f.set(this.#flagLocals.kind, 0);
   }
 
   /** Behind the outcome label: a call said something else than to go on. */
   #callEnded(): void {
     const f = this.#f;
-    f.set(this.#flagLocals.kind, 0);
     f.brIf(i32.eq(this.#status.get, STATUS.fault), this.#leaveLabel);
     f.set(this.#eip, this.#field("startEip"));
     const undone = i32.sub(i32.and(this.#where.get, (1 << WHERE_SHIFT) - 1), 1);
@@ -694,11 +704,13 @@ class RegionCompiler {
       }
     }
     this.#loadRegisters(this.#builder.used);
-    const { kind, a, r, c } = this.#flagLocals;
-    f.set(kind, this.#field("flagsKind"));
-    f.set(a, this.#field("flagsOperand"));
-    f.set(r, this.#field("flagsResult"));
-    f.set(c, this.#field("flagsCarry"));
+    if (this.#flags.touched) {
+      const { kind, a, r, c } = this.#flagLocals;
+      f.set(kind, this.#field("flagsKind"));
+      f.set(a, this.#field("flagsOperand"));
+      f.set(r, this.#field("flagsResult"));
+      f.set(c, this.#field("flagsCarry"));
+    }
     f.set(this.#budget, this.#field("budget"));
     f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
@@ -711,11 +723,13 @@ class RegionCompiler {
     const f = this.#f;
     this.#storeRegisters(this.#builder.written);
     this.#x87?.store();
-    const { kind, a, r, c } = this.#flagLocals;
-    this.#setField("flagsKind", kind.get);
-    this.#setField("flagsOperand", a.get);
-    this.#setField("flagsResult", r.get);
-    this.#setField("flagsCarry", c.get);
+    if (this.#flags.touched) {
+      const { kind, a, r, c } = this.#flagLocals;
+      this.#setField("flagsKind", kind.get);
+      this.#setField("flagsOperand", a.get);
+      this.#setField("flagsResult", r.get);
+      this.#setField("flagsCarry", c.get);
+    }
     this.#setField("budget", this.#budget.get);
     this.#setField("eip", this.#eip.get);
     f.result(this.#result.get);
