@@ -54,7 +54,12 @@ export class RegionModule {
     reference = this.#module.declare(type);
     this.#fast.set(name, reference);
     const f = new FunctionWriter(type);
-    writeFast(name, { f, s: i32.const(STATE), exact: (exact) => this.import(exact, EXACT[exact].type) });
+    writeFast(name, {
+      f,
+      s: i32.const(STATE),
+      exact: (exact) => this.import(exact, EXACT[exact].type),
+      fast: (other) => this.fast(other),
+    });
     this.#module.define(reference, f.finish(), f.relocations);
     return reference;
   }
