@@ -6,14 +6,13 @@ import { DECODE, decode, Instruction, MAX_LENGTH } from "../isa/decoder.ts";
 import { type FeatureTest, type OpcodeMap, opcodeMap } from "../isa/opcode-map.ts";
 import { SEG } from "../isa/state.ts";
 import { type Cpu, MODE, WORD } from "./cpu.ts";
-import { hashSlot } from "./interpreter/block-hash.ts";
+import { enterBlock, hashRecord } from "./interpreter/block-hash.ts";
 import { HANDLER, type Interpreter } from "./interpreter/generate.ts";
 import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, HELPER_LINK, NEVER, RECORD, RECORD_BYTES } from "./interpreter/record.ts";
 import {
   BLOCK_HASH,
   CODE_BITS,
   GRANULE_SHIFT,
-  HASH_CODE,
   HASH_ENTRIES,
   HASH_STRIDE,
   OPERATIONS,
@@ -230,7 +229,7 @@ export class Translator {
     this.#next = record + RECORD_BYTES;
     const code = crossing ? NEVER : (this.#compiled?.codeFor(block, machine, mode) ?? NEVER);
     i32[(block + BLOCK.code) >> 2] = code;
-    this.#enter(block, machine, mode, code);
+    enterBlock(i32, machine, mode, block, Math.max(code, 0));
     this.#protect(block, machine, Math.min(at, pageEnd) - machine);
     if (crossing) this.#protect(block, crossing, at - pageEnd);
     this.statistics.blocks++;
@@ -247,15 +246,6 @@ export class Translator {
     view.setUint16(first + RECORD.handler, fused, true);
     // What it does alone, for when a cut separates the two.
     i32[(first + RECORD.link) >> 2] = handler;
-  }
-
-  #enter(block: number, machine: number, mode: number, code: number): void {
-    const slot = hashSlot(machine) >> 2;
-    const { i32 } = this.#cpu;
-    i32[slot] = machine;
-    i32[slot + 1] = mode;
-    i32[slot + 2] = block;
-    i32[slot + (HASH_CODE >> 2)] = Math.max(code, 0);
   }
 
   /** Mark the granules that a block's code lies in, so that writes to them are seen. */
@@ -335,8 +325,8 @@ export class Translator {
   /** Take a block out of the table by which it is found. */
   #unhash(block: number, machine: number): void {
     const { i32 } = this.#cpu;
-    const slot = hashSlot(machine) >> 2;
-    if (i32[slot] === machine && i32[slot + 2] === block) i32[slot] = 0;
+    const slot = hashRecord(i32, machine, i32[(block + BLOCK.mode) >> 2]!);
+    if (slot >= 0 && i32[slot + 2] === block) i32[slot] = 0;
   }
 
   /** Turn every operation of a block into one that looks the code up anew, and take it out of the cache. */
@@ -370,8 +360,8 @@ export class Translator {
    */
   cut(machine: number, count: number): boolean {
     const { i32, u8, view } = this.#cpu;
-    const slot = hashSlot(machine) >> 2;
-    if (i32[slot] !== machine || i32[slot + 1] !== this.#cpu.i32[WORD.modeKey]!) return false;
+    const slot = hashRecord(i32, machine, this.#cpu.i32[WORD.modeKey]!);
+    if (slot < 0) return false;
     const block = i32[slot + 2]!;
     const whole = i32[(block + BLOCK.count) >> 2]!;
     const n = Math.min(count, whole);

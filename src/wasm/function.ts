@@ -47,6 +47,7 @@ export class FunctionWriter {
   readonly #free: Record<ValueType, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   readonly #scopes: Local[][] = [];
   #relocations: Relocation[] = [];
+  #unlikely: number[] = [];
   #depth = 0;
 
   constructor(type: FunctionType) {
@@ -57,6 +58,11 @@ export class FunctionWriter {
   /** Bytes of code written so far. */
   get size(): number {
     return this.#code.length;
+  }
+
+  /** Places of conditional instructions whose condition is hardly ever true: for {@link ModuleWriter.define}. */
+  get unlikelyPlaces(): readonly number[] {
+    return this.#unlikely;
   }
 
   /** Calls that wait for their callee's number: for {@link ModuleWriter.define}. Positions are those in `finish()`. */
@@ -71,6 +77,8 @@ export class FunctionWriter {
   insert(position: number, body: () => void): void {
     const code = this.#code;
     const relocations = this.#relocations;
+    const unlikely = this.#unlikely;
+    this.#unlikely = [];
     this.#code = new ByteWriter(512);
     this.#relocations = [];
     this.#setEnd = -1;
@@ -81,6 +89,10 @@ export class FunctionWriter {
     this.#relocations = [
       ...this.#relocations.map(({ at, callee }) => ({ at: at + position, callee })),
       ...relocations.map(({ at, callee }) => ({ at: at < position ? at : at + inserted.length, callee })),
+    ];
+    this.#unlikely = [
+      ...this.#unlikely.map((at) => at + position),
+      ...unlikely.map((at) => (at < position ? at : at + inserted.length)),
     ];
     this.#code = code;
     this.#setEnd = -1;
@@ -228,13 +240,19 @@ export class FunctionWriter {
     this.#code.u8(OP.end);
   }
 
-  if(condition: I32, then: () => void, otherwise?: () => void): void {
+  /** As {@link if}, where the condition is hardly ever true: engines that take hints put `then` out of the way. */
+  unlikely(condition: I32, then: () => void, otherwise?: () => void): void {
+    this.if(condition, then, otherwise, true);
+  }
+
+  if(condition: I32, then: () => void, otherwise?: () => void, unlikely = false): void {
     const known = typeof condition === "number" ? condition : constantOf(condition);
     if (known !== undefined) {
       (known !== 0 ? then : otherwise)?.();
       return;
     }
     this.#push(condition);
+    if (unlikely) this.#unlikely.push(this.#code.length);
     this.#code.u8(OP.if);
     this.#code.u8(0x40);
     this.#depth++;
@@ -251,8 +269,10 @@ export class FunctionWriter {
     this.#code.op(OP.br, this.#depth - label.depth);
   }
 
-  brIf(condition: I32, label: Label): void {
+  /** `unlikely`: see {@link unlikely}. */
+  brIf(condition: I32, label: Label, unlikely = false): void {
     this.#push(condition);
+    if (unlikely) this.#unlikely.push(this.#code.length);
     this.#code.op(OP.br_if, this.#depth - label.depth);
   }
 
@@ -378,6 +398,7 @@ export class FunctionWriter {
       head.u8(VALUE_TYPE[run.type]);
     }
     this.#relocations = this.#relocations.map(({ at, callee }) => ({ at: at + head.length, callee }));
+    for (const [i, at] of this.#unlikely.entries()) this.#unlikely[i] = at + head.length;
     const code = this.#code;
     code.u8(OP.end);
     const body = new Uint8Array(head.length + code.length);

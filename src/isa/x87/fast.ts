@@ -62,6 +62,8 @@ interface FastContext {
   /** Address of the state page. */
   readonly s: Value;
   exact(name: ExactName): FunctionReference;
+  /** Another of these functions. */
+  fast(name: FastName): FunctionReference;
 }
 
 interface FastFunction {
@@ -71,10 +73,14 @@ interface FastFunction {
 
 /** All functions by name; see `type` for parameters and results. */
 export const FAST = {
-  add: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, false, p) },
-  subtract: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, true, p) },
-  multiply: { type: FAST_BINARY, write: writeMultiply },
+  add: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "addOther", addUsual(false), p) },
+  subtract: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "subtractOther", addUsual(true), p) },
+  multiply: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "multiplyOther", multiplyUsual, p) },
   divide: { type: FAST_BINARY, write: writeDivide },
+  /** The same, for what the ones above hand on. */
+  addOther: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, false, p) },
+  subtractOther: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, true, p) },
+  multiplyOther: { type: FAST_BINARY, write: writeMultiply },
   squareRoot: { type: FAST_UNARY, write: writeSquareRoot },
   integral: { type: FAST_UNARY, write: (c, ...p) => exactly(c, "x87Integral", p) },
   /** (bits, fcw) → packed, significand: FLD of a binary32 or binary64. */
@@ -181,6 +187,117 @@ function roundAndLeave(
   f.result(i64.or(rounded, i64.shl(bit64(carried), 63n)));
 }
 
+// ---- the usual case ---------------------------------------------------------------------------------------------
+
+/**
+ * Exponents from 2^-4096 to 2^4095 are usual: neither a sum nor a product can leave the format, and one test tells, for
+ * both operands, that they are no zeros, denormals, infinities or NaNs.
+ */
+const USUAL_EXPONENT = { first: 0x2fff, span: 0x2000 } as const;
+/** Nearest, 64 bits, inexact results masked. */
+const USUAL_CONTROL = FCW.PM | PC.extended | RC.nearest;
+const CONTROL_TESTED = FCW.PM | FCW.PC | FCW.RC;
+
+/** Operands with exponents taken out. */
+interface Usual {
+  readonly f: FunctionWriter;
+  readonly aSE: Value;
+  readonly aSig: Value;
+  readonly bSE: Value;
+  readonly bSig: Value;
+  readonly exponentA: Value;
+  readonly exponentB: Value;
+  /** Hand the operation on. */
+  other(): void;
+}
+
+/** Write `usual` behind a test that all is usual; other cases go to the function `other`. */
+function writeUsual(c: FastContext, other: FastName, usual: (u: Usual) => void, params: readonly Value[]): void {
+  const { f } = c;
+  const [aSE, aSig, bSE, bSig, fcw] = params as [Value, Value, Value, Value, Value];
+  const handOn = (): void => {
+    const results = [f.temporary("i32"), f.temporary("i64")] as const;
+    f.callInto(results, c.fast(other), ...params);
+    leave(f, results[0].get, results[1].get);
+  };
+  const exponentA = f.let(i32.and(aSE, EXT.exponent | WAS_DENORMAL));
+  const exponentB = f.let(i32.and(bSE, EXT.exponent | WAS_DENORMAL));
+  const { first, span } = USUAL_EXPONENT;
+  const exponents = i32.and(i32.or(i32.sub(exponentA, first), i32.sub(exponentB, first)), ~(span - 1));
+  const control = i32.xor(i32.and(fcw, CONTROL_TESTED), USUAL_CONTROL);
+  f.if(i32.or(i32.or(exponents, control), i64.geS(i64.and(aSig, bSig), 0n)), handOn);
+  usual({ f, aSE, aSig, bSE, bSig, exponentA, exponentB, other: handOn });
+}
+
+/** Round a normalized 128-bit significand to nearest, and leave. The exponent is known to fit. */
+function roundUsual(f: FunctionWriter, signExponent: Value, high: Value, low: Value): void {
+  // Above one half; one half itself when the last place is odd.
+  const up = f.let(i64.gtU(low, i64.sub(INTEGER_BIT, i64.and(high, 1n))));
+  const rounded = f.let(i64.add(high, bit64(up)));
+  const flags = f.let(packRounding(low, up));
+  f.if(i64.eqz(rounded), () => leave(f, i32.or(i32.add(signExponent, 1), flags), i64.const(INTEGER_BIT)));
+  f.result(i32.or(signExponent, flags));
+  f.result(rounded);
+}
+
+function addUsual(subtract: boolean): (u: Usual) => void {
+  return ({ f, aSE, aSig, bSE, bSig, exponentA, exponentB, other }) => {
+    const seB = subtract ? f.let(i32.xor(bSE, EXT.sign)) : bSE;
+    const swap = f.let(i32.ltS(exponentA, exponentB));
+    const large = f.let(i64.select(swap, bSig, aSig));
+    const small = f.let(i64.select(swap, aSig, bSig));
+    const exponent = f.let(i32.select(swap, exponentB, exponentA));
+    const distance = f.let(i32.sub(exponent, i32.select(swap, exponentA, exponentB)));
+    const sign = f.let(i32.and(i32.select(swap, seB, aSE), EXT.sign));
+    f.if(i32.gtU(distance, 63), other);
+    const shift = f.let(i64.extendU(distance));
+    const shifted = f.let(i64.shrU(small, shift));
+    // Two shifts, since one by 64 would be one by 0.
+    const rest = f.let(i64.shl(i64.shl(small, 1n), i64.xor(shift, 63n)));
+    f.if(i32.and(i32.xor(aSE, seB), EXT.sign), () => {
+      const below = f.let(bit64(i64.ne(rest, 0n)));
+      const difference = f.let(i64.sub(i64.sub(large, shifted), below));
+      // With equal exponents the second may be the larger.
+      const negative = f.let(i64.ltU(large, shifted));
+      const magnitude = f.let(i64.select(negative, i64.sub(0n, difference), difference));
+      f.if(i64.eqz(magnitude), other);
+      const lower = f.let(i64.sub(0n, rest));
+      const zeros = f.let(i64.clz(magnitude));
+      const high = i64.or(i64.shl(magnitude, zeros), i64.shrU(i64.shrU(lower, 1n), i64.xor(zeros, 63n)));
+      const signOfResult = i32.xor(sign, i32.shl(negative, 15));
+      const biased = f.let(i32.or(i32.sub(exponent, i32.wrap(zeros)), signOfResult));
+      const rounded = f.let(high);
+      const up = f.let(i64.shl(lower, zeros));
+      roundAndReturn(f, biased, rounded, up);
+    });
+    const sum = f.let(i64.add(large, shifted));
+    const carry = f.let(i64.ltU(sum, large));
+    const halved = i64.or(i64.shrU(sum, 1n), INTEGER_BIT);
+    const restHalved = i64.or(i64.or(i64.shrU(rest, 1n), i64.and(rest, 1n)), i64.shl(sum, 63n));
+    const high = f.let(i64.select(carry, halved, sum));
+    const low = f.let(i64.select(carry, restHalved, rest));
+    roundUsual(f, f.let(i32.or(i32.add(exponent, carry), sign)), high, low);
+  };
+}
+
+/** {@link roundUsual} in the middle of a function. */
+function roundAndReturn(f: FunctionWriter, signExponent: Value, high: Value, low: Value): void {
+  roundUsual(f, signExponent, high, low);
+  f.return();
+}
+
+function multiplyUsual({ f, aSE, aSig, bSE, bSig, exponentA, exponentB }: Usual): void {
+  const high = mulHigh(f, aSig, bSig);
+  const low = f.let(i64.mul(aSig, bSig));
+  // The product of numbers in [1, 2) lies in [1, 4).
+  const wide = f.let(i64.ltS(high, 0n));
+  const doubled = i64.or(i64.shl(high, 1n), i64.shrU(low, 63n));
+  const normalized = f.let(i64.select(wide, high, doubled));
+  const rest = f.let(i64.select(wide, low, i64.shl(low, 1n)));
+  const exponent = i32.add(i32.sub(i32.add(exponentA, exponentB), EXT.bias), wide);
+  roundUsual(f, f.let(i32.or(exponent, signOfProduct(aSE, bSE))), normalized, rest);
+}
+
 // ---- arithmetic -------------------------------------------------------------------------------------------------
 
 /** Non-zero unless both are normal numbers and the control word is usual. */
@@ -194,7 +311,10 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
   const slow = (): void => exactly(c, subtract ? "x87Subtract" : "x87Add", params);
   const a: Extended = { signExponent: aSE, significand: aSig };
   const b: Extended = { signExponent: bSE, significand: bSig };
-  f.if(unusual(a, b, fcw), slow);
+  f.if(unusual(a, b, fcw), () => {
+    addZero(c, subtract, a, b, fcw);
+    slow();
+  });
   const exponentA = f.let(i32.and(aSE, EXT.exponent));
   const exponentB = f.let(i32.and(bSE, EXT.exponent));
   const signB = f.let(i32.and(subtract ? i32.xor(bSE, EXT.sign) : bSE, EXT.sign));
@@ -238,6 +358,18 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
   roundAndLeave(f, sign, biased.get, high.get, low.get, fcw, slow);
 }
 
+/** Leave with the sum of a zero and a number that is zero or normal, if all else is usual. */
+function addZero({ f }: FastContext, subtract: boolean, a: Extended, b: Extended, fcw: Value): void {
+  const bSE = f.let(subtract ? i32.xor(b.signExponent, EXT.sign) : b.signExponent);
+  f.if(i32.eq(i32.and(fcw, CONTROL_TESTED), USUAL_CONTROL), () => {
+    f.if(isZero(a), () => {
+      f.if(isZero(b), () => leave(f, i32.and(i32.and(a.signExponent, bSE), EXT.sign), i64.const(0n)));
+      f.if(i32.eqz(isSpecial(b)), () => leave(f, i32.and(bSE, 0xffff), b.significand));
+    });
+    f.if(i32.and(isZero(b), i32.eqz(isSpecial(a))), () => leave(f, i32.and(a.signExponent, 0xffff), a.significand));
+  });
+}
+
 function signOfProduct(aSE: Value, bSE: Value): Value {
   return i32.and(i32.xor(aSE, bSE), EXT.sign);
 }
@@ -246,7 +378,13 @@ function writeMultiply(c: FastContext, ...params: Value[]): void {
   const { f } = c;
   const [aSE, aSig, bSE, bSig, fcw] = params as [Value, Value, Value, Value, Value];
   const slow = (): void => exactly(c, "x87Multiply", params);
-  f.if(unusual({ signExponent: aSE, significand: aSig }, { signExponent: bSE, significand: bSig }, fcw), slow);
+  const a: Extended = { signExponent: aSE, significand: aSig };
+  const b: Extended = { signExponent: bSE, significand: bSig };
+  f.if(unusual(a, b, fcw), () => {
+    const zeroAnd = (x: Extended, y: Extended): Value => i32.and(isZero(x), i32.or(isZero(y), i32.eqz(isSpecial(y))));
+    f.if(i32.or(zeroAnd(a, b), zeroAnd(b, a)), () => leave(f, signOfProduct(aSE, bSE), i64.const(0n)));
+    slow();
+  });
   const exponent = i32.add(i32.and(aSE, EXT.exponent), i32.and(bSE, EXT.exponent));
   const high = mulHigh(f, aSig, bSig);
   const low = f.let(i64.mul(aSig, bSig));

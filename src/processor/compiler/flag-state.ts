@@ -189,15 +189,20 @@ export class FlagState {
     return i32.shl(carryFlagOf(this.#kind!, this.#a, this.#b, this.#r, this.#c), 31);
   }
 
+  /** What was read of flags that are not settled is computed now if it is made of locals that settling changes. */
+  #read(value: Value): Value {
+    return this.#settled || !this.concerns(value) ? value : this.#f.let(value);
+  }
+
   carryFlag(): Value {
     if (this.#kind === undefined && this.#carryValid) return i32.shrU(this.#locals.c.get, 31);
     if (this.#kind === undefined) this.#resolve();
-    return carryFlagOf(this.#kind!, this.#a, this.#b, this.#r, this.#c);
+    return this.#read(carryFlagOf(this.#kind!, this.#a, this.#b, this.#r, this.#c));
   }
 
   condition(cc: number): Value {
     if (this.#kind === undefined) this.#resolve();
-    return conditionOf(this.#kind!, cc, this.#a, this.#b, this.#r, this.#c);
+    return this.#read(conditionOf(this.#kind!, cc, this.#a, this.#b, this.#r, this.#c));
   }
 
   /** Make the locals hold what the flags follow from. What was read from them in this block stays readable. */

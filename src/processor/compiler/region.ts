@@ -5,7 +5,7 @@
  */
 
 import { formBits } from "../../isa/decoder.ts";
-import { EFLAGS, OSZAPC } from "../../isa/flags.ts";
+import { EFLAGS } from "../../isa/flags.ts";
 import { FIELD, type FieldName, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
 import { call, constantOf, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
@@ -19,6 +19,7 @@ import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } 
 import { LAZY_FLAGS } from "./lazy-flags.ts";
 import { RegionBuilder } from "./region-builder.ts";
 import type { RegionModule } from "./region-module.ts";
+import { flagNeeds, vectorsNamed } from "./region-scan.ts";
 import { type Item, structure } from "./structure.ts";
 import { X87Compiler } from "./x87.ts";
 import { planX87 } from "./x87-plan.ts";
@@ -408,7 +409,7 @@ class RegionCompiler {
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
     for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
     if (bound > 0) {
-      f.if(i32.ltS(this.#budget.get, bound), () => {
+      f.unlikely(i32.ltS(this.#budget.get, bound), () => {
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
       });
@@ -467,7 +468,7 @@ class RegionCompiler {
     const count = block.instructions.length;
     node.written = true;
     if (node.checked) {
-      f.if(i32.ltS(this.#budget.get, this.#bound(number)), () => {
+      f.unlikely(i32.ltS(this.#budget.get, this.#bound(number)), () => {
         f.set(this.#eip, this.#at(block.offset));
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
@@ -614,11 +615,11 @@ class RegionCompiler {
 
   #leaveNotedIf(condition: I32): void {
     if (this.#x87?.pending) {
-      this.#f.if(condition, () => {
+      this.#f.unlikely(condition, () => {
         this.#x87?.flush();
         this.#f.br(this.#leaveLabel);
       });
-    } else this.#f.brIf(condition, this.#leaveLabel);
+    } else this.#f.brIf(condition, this.#leaveLabel, true);
   }
 
   /** Behind the leave label: nothing of the current instruction has happened. */
@@ -657,12 +658,12 @@ class RegionCompiler {
     this.#x87?.afterCall(instruction);
     f.set(this.#flagLocals.r, this.#field("flagsResult"));
     f.set(this.#flagLocals.c, this.#field("flagsCarry"));
-    f.if(this.#status.get, () => {
+    f.unlikely(this.#status.get, () => {
       f.set(this.#where, this.#leaving);
       f.br(this.#outcomeLabel);
     });
     // The call may have written to the region's own code.
-    f.if(i32.ne(this.#field("codeEpoch"), this.#epoch.get), () => {
+    f.unlikely(i32.ne(this.#field("codeEpoch"), this.#epoch.get), () => {
       f.set(this.#eip, this.#at(instruction.offset + instruction.length));
       f.set(this.#budget, i32.add(this.#budget.get, undone - 1));
       f.set(this.#result, NEXT.dispatch);
@@ -709,7 +710,7 @@ class RegionCompiler {
       for (const { distance: d, machine } of pages) {
         const linear = f.let(i32.add(this.#base.get, d << 12));
         const mapped = hostAddress(i32.const(this.#tables.execute), linear);
-        f.if(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
+        f.unlikely(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
       }
     }
     this.#loadRegisters(this.#builder.used);
@@ -750,54 +751,4 @@ class RegionCompiler {
 interface Branch {
   readonly label: Label;
   readonly select: number;
-}
-
-/** Instructions on XMM0 without naming it. */
-const IMPLIES_XMM0 = /^P?BLENDV|^PCMP[EI]STRM/;
-
-/** Numbers of the XMM registers that instructions of the region work on. */
-function vectorsNamed(graph: RegionGraph): Set<number> {
-  const named = new Set<number>();
-  for (const { instructions } of graph.blocks.values()) {
-    for (const { form, memory, reg, rm } of instructions) {
-      if (form!.row.traits.vector === undefined) continue;
-      if (IMPLIES_XMM0.test(form!.row.mnemonic)) named.add(0);
-      for (const code of form!.operands) {
-        if (/^V[wdqx]$/.test(code)) named.add(reg);
-        else if (/^[WU][wdqx]$/.test(code) && !memory) named.add(rm);
-      }
-    }
-  }
-  return named;
-}
-
-/** Flags that instructions read before they give all of them a value, and those they give one. */
-function flagNeeds(
-  instructions: readonly RegionInstruction[],
-  x87: X87Compiler | undefined,
-): { reads: number; written: number } {
-  let reads = 0;
-  let written = 0;
-  for (const instruction of instructions) {
-    const { traits } = instruction.form!.row;
-    if (x87?.inlines(instruction)) {
-      const effect = x87.flagEffect(instruction);
-      reads |= effect.reads & ~written;
-      written |= effect.writes;
-      continue;
-    }
-    // Calls put the flags in order by themselves.
-    if (isCalled(instruction)) {
-      written = OSZAPC;
-      break;
-    }
-    const touched = ((traits.writes ?? 0) | (traits.undefined ?? 0)) & OSZAPC;
-    // A shift keeps the flags when its count is zero only.
-    const count = instruction.form!.operands.at(-1);
-    const shifts = count === "1" || (count === "Ibu" && (instruction.immediate & 31) !== 0);
-    const read = shifts && touched === OSZAPC ? 0 : (traits.reads ?? 0) & OSZAPC;
-    reads |= read & ~written;
-    written |= touched;
-  }
-  return { reads, written };
 }
