@@ -73,14 +73,18 @@ interface FastFunction {
 
 /** All functions by name; see `type` for parameters and results. */
 export const FAST = {
-  add: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "addOther", addUsual(false), p) },
-  subtract: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "subtractOther", addUsual(true), p) },
+  add: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "addOther", addUsual(false), p, addZero(false)) },
+  subtract: {
+    type: FAST_BINARY,
+    write: (c, ...p) => writeUsual(c, "subtractOther", addUsual(true), p, addZero(true)),
+  },
   multiply: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "multiplyOther", multiplyUsual, p) },
-  divide: { type: FAST_BINARY, write: writeDivide },
+  divide: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "divideOther", divideUsual, p) },
   /** The same, for what the ones above hand on. */
   addOther: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, false, p) },
   subtractOther: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, true, p) },
   multiplyOther: { type: FAST_BINARY, write: writeMultiply },
+  divideOther: { type: FAST_BINARY, write: writeDivide },
   squareRoot: { type: FAST_UNARY, write: writeSquareRoot },
   integral: { type: FAST_UNARY, write: (c, ...p) => exactly(c, "x87Integral", p) },
   /** (bits, fcw) → packed, significand: FLD of a binary32 or binary64. */
@@ -211,8 +215,16 @@ interface Usual {
   other(): void;
 }
 
-/** Write `usual` behind a test that all is usual; other cases go to the function `other`. */
-function writeUsual(c: FastContext, other: FastName, usual: (u: Usual) => void, params: readonly Value[]): void {
+/**
+ * Write `usual` behind a test that all is usual; other cases go to the function `other`, after `before` has had a look.
+ */
+function writeUsual(
+  c: FastContext,
+  other: FastName,
+  usual: (u: Usual) => void,
+  params: readonly Value[],
+  before?: (f: FunctionWriter, params: readonly Value[]) => void,
+): void {
   const { f } = c;
   const [aSE, aSig, bSE, bSig, fcw] = params as [Value, Value, Value, Value, Value];
   const handOn = (): void => {
@@ -225,7 +237,10 @@ function writeUsual(c: FastContext, other: FastName, usual: (u: Usual) => void, 
   const { first, span } = USUAL_EXPONENT;
   const exponents = i32.and(i32.or(i32.sub(exponentA, first), i32.sub(exponentB, first)), ~(span - 1));
   const control = i32.xor(i32.and(fcw, CONTROL_TESTED), USUAL_CONTROL);
-  f.if(i32.or(i32.or(exponents, control), i64.geS(i64.and(aSig, bSig), 0n)), handOn);
+  f.if(i32.or(i32.or(exponents, control), i64.geS(i64.and(aSig, bSig), 0n)), () => {
+    before?.(f, params);
+    handOn();
+  });
   usual({ f, aSE, aSig, bSE, bSig, exponentA, exponentB, other: handOn });
 }
 
@@ -233,8 +248,13 @@ function writeUsual(c: FastContext, other: FastName, usual: (u: Usual) => void, 
 function roundUsual(f: FunctionWriter, signExponent: Value, high: Value, low: Value): void {
   // Above one half; one half itself when the last place is odd.
   const up = f.let(i64.gtU(low, i64.sub(INTEGER_BIT, i64.and(high, 1n))));
+  leaveRounded(f, signExponent, high, low, up);
+}
+
+/** Leave with a significand, raised if `up`; `rest` is zero when that is exact. */
+function leaveRounded(f: FunctionWriter, signExponent: Value, high: Value, rest: Value, up: Value): void {
   const rounded = f.let(i64.add(high, bit64(up)));
-  const flags = f.let(packRounding(low, up));
+  const flags = f.let(packRounding(rest, up));
   f.if(i64.eqz(rounded), () => leave(f, i32.or(i32.add(signExponent, 1), flags), i64.const(INTEGER_BIT)));
   f.result(i32.or(signExponent, flags));
   f.result(rounded);
@@ -298,6 +318,15 @@ function multiplyUsual({ f, aSE, aSig, bSE, bSig, exponentA, exponentB }: Usual)
   roundUsual(f, f.let(i32.or(exponent, signOfProduct(aSE, bSE))), normalized, rest);
 }
 
+function divideUsual({ f, aSE, aSig, bSE, bSig, exponentA, exponentB }: Usual): void {
+  const quotient = divideSignificands(f, aSig, bSig);
+  const { remainder, wide } = quotient;
+  const exponent = i32.add(i32.add(i32.sub(exponentA, exponentB), EXT.bias - 1), wide);
+  // A tie in the last place cannot happen.
+  const up = f.let(i64.gtU(remainder, i64.sub(bSig, remainder)));
+  leaveRounded(f, f.let(i32.or(exponent, signOfProduct(aSE, bSE))), quotient.value, remainder, up);
+}
+
 // ---- arithmetic -------------------------------------------------------------------------------------------------
 
 /** Non-zero unless both are normal numbers and the control word is usual. */
@@ -311,10 +340,7 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
   const slow = (): void => exactly(c, subtract ? "x87Subtract" : "x87Add", params);
   const a: Extended = { signExponent: aSE, significand: aSig };
   const b: Extended = { signExponent: bSE, significand: bSig };
-  f.if(unusual(a, b, fcw), () => {
-    addZero(c, subtract, a, b, fcw);
-    slow();
-  });
+  f.if(unusual(a, b, fcw), slow);
   const exponentA = f.let(i32.and(aSE, EXT.exponent));
   const exponentB = f.let(i32.and(bSE, EXT.exponent));
   const signB = f.let(i32.and(subtract ? i32.xor(bSE, EXT.sign) : bSE, EXT.sign));
@@ -359,15 +385,20 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
 }
 
 /** Leave with the sum of a zero and a number that is zero or normal, if all else is usual. */
-function addZero({ f }: FastContext, subtract: boolean, a: Extended, b: Extended, fcw: Value): void {
-  const bSE = f.let(subtract ? i32.xor(b.signExponent, EXT.sign) : b.signExponent);
-  f.if(i32.eq(i32.and(fcw, CONTROL_TESTED), USUAL_CONTROL), () => {
-    f.if(isZero(a), () => {
-      f.if(isZero(b), () => leave(f, i32.and(i32.and(a.signExponent, bSE), EXT.sign), i64.const(0n)));
-      f.if(i32.eqz(isSpecial(b)), () => leave(f, i32.and(bSE, 0xffff), b.significand));
+function addZero(subtract: boolean): (f: FunctionWriter, params: readonly Value[]) => void {
+  return (f, params) => {
+    const [aSE, aSig, seB, bSig, fcw] = params as [Value, Value, Value, Value, Value];
+    const bSE = f.let(subtract ? i32.xor(seB, EXT.sign) : seB);
+    const a: Extended = { signExponent: aSE, significand: aSig };
+    const b: Extended = { signExponent: bSE, significand: bSig };
+    f.if(i32.eq(i32.and(fcw, CONTROL_TESTED), USUAL_CONTROL), () => {
+      f.if(isZero(a), () => {
+        f.if(isZero(b), () => leave(f, i32.and(i32.and(aSE, bSE), EXT.sign), i64.const(0n)));
+        f.if(i32.eqz(isSpecial(b)), () => leave(f, i32.and(bSE, 0xffff), bSig));
+      });
+      f.if(i32.and(isZero(b), i32.eqz(isSpecial(a))), () => leave(f, i32.and(aSE, 0xffff), aSig));
     });
-    f.if(i32.and(isZero(b), i32.eqz(isSpecial(a))), () => leave(f, i32.and(a.signExponent, 0xffff), a.significand));
-  });
+  };
 }
 
 function signOfProduct(aSE: Value, bSE: Value): Value {
@@ -406,16 +437,22 @@ function writeDivide(c: FastContext, ...params: Value[]): void {
   const [aSE, aSig, bSE, bSig, fcw] = params as [Value, Value, Value, Value, Value];
   const slow = (): void => exactly(c, "x87Divide", params);
   f.if(unusual({ signExponent: aSE, significand: aSig }, { signExponent: bSE, significand: bSig }, fcw), slow);
-  const large = f.let(i64.geU(aSig, bSig));
-  const shift = f.let(bit64(large));
-  const numerator = f.let(i64.shrU(aSig, shift));
-  const below = f.let(i64.shl(i64.and(aSig, shift), 63n));
+  const { value, remainder, wide } = divideSignificands(f, aSig, bSig);
   const difference = i32.sub(i32.and(aSE, EXT.exponent), i32.and(bSE, EXT.exponent));
-  const exponent = f.let(i32.add(i32.add(difference, EXT.bias - 1), large));
+  const exponent = f.let(i32.add(i32.add(difference, EXT.bias - 1), wide));
+  const rest = f.let(restOf(remainder, bSig));
+  roundAndLeave(f, signOfProduct(aSE, bSE), exponent, value, rest, fcw, slow);
+}
+
+/** Quotient of two normalized significands, normalized: `wide` says that it is 1 or more, and was halved. */
+function divideSignificands(f: FunctionWriter, a: Value, b: Value): { value: Value; remainder: Value; wide: Value } {
+  const wide = f.let(i64.geU(a, b));
+  const shift = f.let(bit64(wide));
+  const numerator = f.let(i64.shrU(a, shift));
+  const below = f.let(i64.shl(i64.and(a, shift), 63n));
   const remainder = f.local("i64");
-  const quotient = f.let(divideWide(f, numerator, below, bSig, remainder));
-  const rest = f.let(restOf(remainder.get, bSig));
-  roundAndLeave(f, signOfProduct(aSE, bSE), exponent, quotient, rest, fcw, slow);
+  const value = f.let(divideWide(f, numerator, below, b, remainder));
+  return { value, remainder: remainder.get, wide };
 }
 
 function writeSquareRoot(c: FastContext, ...params: Value[]): void {

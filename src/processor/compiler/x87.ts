@@ -453,6 +453,7 @@ export class X87Compiler {
     const f = this.#f;
     const { fraction, bias } = format === "r32" ? { fraction: 23, bias: 127 } : { fraction: 52, bias: 1023 };
     const largest = bias * 2 + 1;
+    const magnitudeBits = format === "r32" ? 31 : 63;
     const se = f.temporary("i32");
     const sig = f.temporary("i64");
     const wide = format === "r32" ? f.let(i64.extendU(bits)) : bits;
@@ -464,7 +465,15 @@ export class X87Compiler {
         f.set(se, i32.or(i32.and(i32.shrU(high, 16), EXT.sign), i32.add(exponent, EXT.bias - bias)));
         f.set(sig, i64.or(i64.shl(wide, BigInt(63 - fraction)), INTEGER_BIT));
       },
-      () => unusual(se, sig),
+      () =>
+        f.if(
+          i64.eqz(i64.shl(wide, BigInt(64 - magnitudeBits))),
+          () => {
+            f.set(se, i32.and(i32.shrU(high, 16), EXT.sign));
+            f.set(sig, 0n);
+          },
+          () => unusual(se, sig),
+        ),
     );
     return { signExponent: se.get, significand: sig.get };
   }
