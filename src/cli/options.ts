@@ -193,6 +193,14 @@ export const RUN_OPTIONS: readonly Option[] = [
     },
   },
   {
+    names: ["--check"],
+    value: "lockstep",
+    help: "run an interpreter beside the compiled code, and stop at the first difference",
+    apply: ({ config }, value) => {
+      config.check = choice("--check", value, ["lockstep"]);
+    },
+  },
+  {
     names: ["--trace"],
     value: "exits",
     help: "at the end, print how often the guest left the processor and why",

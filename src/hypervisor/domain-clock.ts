@@ -34,6 +34,8 @@ export interface DomainClock extends Clock {
   readonly due: boolean;
   /** Instructions the vCPU may execute before the next deadline. */
   budget(): number;
+  /** Least guest ns that an instruction takes, times 65536, and for how many instructions from now on that may be used. */
+  tickRate(): { readonly step: number; readonly reach: number };
   /** The vCPU is idle: host ms to wait until the next deadline, or 0 when guest time just skips there. Infinity: no deadline. */
   idle(): number;
   /** Host work that guest time waits for, if any. */
@@ -60,6 +62,14 @@ const POLLED_NS = 10;
 const MAX_LAG = 5e8;
 const MAX_LEAD = 2e7;
 
+/** One tick in the fixed-point steps of {@link DomainClock.tickRate}. */
+const TICK_UNIT = 1 << 16;
+/** Instructions after which the host's clock is looked at again. */
+const TICK_REACH = 1000;
+/** Polling guests take no more for an instruction. */
+const MAX_STEP_FRACTION = (POLLED_NS / SLEW) * TICK_UNIT;
+const EXACT_TICKS = { step: NS_PER_INSTRUCTION * TICK_UNIT, reach: 0x7fff_ffff } as const;
+
 /** Follows the host's monotonic clock. */
 export class RealClock implements DomainClock {
   readonly #queue = new TimerQueue();
@@ -81,6 +91,7 @@ export class RealClock implements DomainClock {
   #rate = 0.05;
   #lastInstructions = 0;
   #lastTime = 0;
+  readonly #tickRate = { step: 0, reach: TICK_REACH };
   readonly blocker = undefined;
 
   constructor(wallTime?: number) {
@@ -175,6 +186,15 @@ export class RealClock implements DomainClock {
   budget(): number {
     const left = this.#queue.next - this.#guest;
     return Math.max(MIN_BUDGET, Math.min(MAX_BUDGET, left * this.#rate));
+  }
+
+  tickRate(): { readonly step: number; readonly reach: number } {
+    // No more than `now` is sure to give for them.
+    const step = Math.min(MAX_STEP_FRACTION, Math.floor(TICK_UNIT / (this.#rate * SLEW)));
+    const left = Math.max(0, this.#queue.next - this.#guest);
+    this.#tickRate.step = step;
+    this.#tickRate.reach = Math.min(TICK_REACH, Math.floor((left * TICK_UNIT) / Math.max(1, step)));
+    return this.#tickRate;
   }
 
   idle(): number {
@@ -282,6 +302,10 @@ export class InstructionClock implements DomainClock {
 
   budget(): number {
     return Math.max(1, Math.min(MAX_BUDGET, Math.ceil((this.#queue.next - this.#now) / NS_PER_INSTRUCTION)));
+  }
+
+  tickRate(): { readonly step: number; readonly reach: number } {
+    return EXACT_TICKS;
   }
 
   idle(): number {

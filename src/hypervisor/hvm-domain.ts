@@ -22,6 +22,7 @@ import type { Rom, ServiceContext } from "./firmware-service.ts";
 import type { InitialState } from "./initial-state.ts";
 import { InlineAccesses } from "./inline-ports.ts";
 import { DomainIoBus } from "./io-bus.ts";
+import { Lockstep } from "./lockstep.ts";
 import type { StopReason } from "./stop-reason.ts";
 
 const PAGE = 4096;
@@ -47,6 +48,8 @@ export interface HvmDomainOptions {
   readonly compiler?: CompilerOptions;
   /** What CPUID tells, and which instructions there are. Default: everything that is implemented. */
   readonly cpuModel?: CpuModelName;
+  /** Stop at the first difference between compiled code and the interpreter: see `lockstep.ts`. */
+  readonly lockstep?: boolean;
 }
 
 export class HvmDomain {
@@ -81,6 +84,7 @@ export class HvmDomain {
   #wake: (() => void) | undefined;
   readonly #registers: FirmwareRegisters;
   readonly #inline: InlineAccesses;
+  readonly #lockstep: Lockstep | undefined;
 
   constructor(options: HvmDomainOptions) {
     if (options.memory > MAX_RAM || options.memory % PAGE !== 0 || options.memory < 1 << 16) {
@@ -91,12 +95,14 @@ export class HvmDomain {
     }
     this.bus = new DomainIoBus();
     this.cpuModel = options.cpuModel ?? DEFAULT_CPU_MODEL;
-    this.processor = new Processor({
+    const processorOptions = {
       machineBytes: options.memory + ROM_BYTES,
       bus: this.bus,
       ...cpuIdentity(this.cpuModel),
       compiler: options.compiler ?? DEFAULT_COMPILER,
-    });
+    };
+    this.#lockstep = options.lockstep ? new Lockstep(processorOptions) : undefined;
+    this.processor = this.#lockstep?.processor ?? new Processor(processorOptions);
     this.cpu = this.processor.cpu;
     this.memory = new DomainMemory(this.cpu, this.bus, options.memory);
     this.clock =
@@ -120,6 +126,7 @@ export class HvmDomain {
       if (pc !== 0) this.#inline.catchUp(this.processor.instructionsAt(pc));
       return Math.round(this.clock.now());
     };
+    this.cpu.tickRate = () => this.clock.tickRate();
     this.#inline = new InlineAccesses(this);
     this.cpu.inlinePorts = this.#inline;
     this.#registers = new FirmwareRegisters(this.cpu, (level) => this.setA20(level));
@@ -268,7 +275,9 @@ export class HvmDomain {
         else await yieldToHost();
       }
     }
-    return this.#stop;
+    this.#lockstep?.finish();
+    const difference = this.#lockstep?.difference;
+    return difference === undefined ? this.#stop : { kind: "crash", message: `lockstep: ${difference}` };
   }
 
   #powerOn(): void {
@@ -322,10 +331,14 @@ export class HvmDomain {
       const before = this.processor.instructions;
       this.cpu.i32[WORD.preemptionTimer] = budget;
       inline.begin(ENTRIES - i);
-      const reason = this.processor.run();
+      const reason = this.#lockstep ? this.#lockstep.run() : this.processor.run();
       inline.catchUp(this.processor.instructions - before);
       this.#counts[reason & REASON_MASK]!++;
       this.#counts[EXIT.ioInstruction]! += inline.served;
+      if (this.#lockstep?.difference !== undefined) {
+        this.#finish({ kind: "crash", message: "compiled code and the interpreter differ" });
+        return;
+      }
       if (!inline.ended) {
         const handler = EXIT_HANDLERS[reason];
         const problem = handler ? handler(this) : this.#unexpected(reason);

@@ -155,6 +155,12 @@ const SPECS = [
   u32("extraWork"),
   // Elements of the current go of a repeated string instruction that its native did before it left the rest to the helper.
   u32("repeatDone"),
+  // The time-stamp counter when it was last read in this stay (`budget` stood at `tscAt` behind that; -1: not read yet),
+  // its ticks per instruction since then times 65536, and for how many instructions that may be believed.
+  u64("tscRead"),
+  u32("tscAt"),
+  u32("tscStep"),
+  u32("tscReach"),
   // What compiled regions pass on: see FLAG_OP in flags.ts; `explicit` whenever anybody else looks.
   u32("flagsKind"),
   u32("flagsOperand"),

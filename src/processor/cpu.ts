@@ -132,6 +132,8 @@ export class Cpu {
   inlinePorts: InlinePorts | undefined;
   /** Ticks of the time-stamp counter since power-on, an integer, in the operation at `pc` (0: between stays in the guest). */
   ticks: (pc: number) => number = () => 0;
+  /** Least ticks that an instruction takes, times 65536, and for how many instructions from now on that holds. */
+  tickRate: () => { readonly step: number; readonly reach: number } = () => ({ step: 0, reach: 0 });
   /** Whether any of `bytes` at a machine offset, within one page, is decoded code. */
   coversCode: (machine: number, bytes: number) => boolean = () => false;
   /** FERR#: an x87 instruction waits for the handling of an error while CR0.NE is clear. */

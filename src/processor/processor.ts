@@ -335,6 +335,7 @@ export class Processor {
     // A link that the last stay left open leads to where that one went on, not to an exception's or interrupt's handler.
     cpu.i32[WORD.linkSlot] = 0;
     cpu.i32[WORD.skipRegions] = 0;
+    cpu.i32[WORD.tscAt] = -1;
     this.#budget = budget;
     let spent = 0;
     const status = this.#run();

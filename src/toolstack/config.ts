@@ -2,6 +2,7 @@
 import { VmxonError } from "../common/errors.ts";
 import type { BlockBackend } from "../hypervisor/backend.ts";
 import { CPU_MODEL_NAMES, type CpuModelName, DEFAULT_CPU_MODEL } from "../hypervisor/cpuid.ts";
+import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import { DRIVE_NAMES, type DriveName, parseDiskSpec } from "./disk-spec.ts";
 import { SERIAL_TARGET } from "./host.ts";
 import { didYouMean } from "./suggest.ts";
@@ -64,6 +65,17 @@ export const CONFIG_SCHEMA = {
     initial: "real",
     help: "guest time follows the host, or counts instructions: every run the same",
   },
+  compile_after: {
+    type: "integer",
+    initial: String(DEFAULT_COMPILER.threshold),
+    help: "executions of guest code until it is compiled; 0: it is only interpreted",
+  },
+  check: {
+    type: "choice",
+    choices: ["none", "lockstep"],
+    initial: "none",
+    help: "lockstep: an interpreter runs beside the compiled code; the domain stops where they differ",
+  },
   start_time: { type: "date", help: "date at which an instruction clock starts: 2026-01-01T00:00:00Z" },
   localtime: { type: "flag", initial: "0", help: "1: the hardware clock shows local time instead of UTC" },
   rtc_timeoffset: { type: "integer", initial: "0", help: "seconds added to the hardware clock" },
@@ -110,6 +122,9 @@ export interface ResolvedConfig {
   /** Target of COM1 and COM2; undefined is none. */
   readonly serial: readonly (string | undefined)[];
   readonly clock: "real" | "instructions";
+  /** Executions until code is compiled; 0: never. */
+  readonly compileAfter: number;
+  readonly lockstep: boolean;
   /** ms since the Unix epoch. */
   readonly startTime: number | undefined;
   /** ms added to the wall clock for the hardware clock. */
@@ -342,6 +357,8 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
   if (startTime !== undefined && clock === "real") {
     throw new VmxonError("config", "start_time needs clock=instructions; rtc_timeoffset moves the real clock");
   }
+  const compileAfter = reader.integer("compile_after");
+  if (compileAfter < 0) throw new VmxonError("config", `compile_after=${compileAfter}: must be 0 or more`);
   const zone = reader.flag("localtime") ? -new Date().getTimezoneOffset() * 60_000 : 0;
   return {
     name: reader.text("name") ?? "",
@@ -355,6 +372,8 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     commandLine,
     serial: serialTargets(reader.texts("serial")),
     clock,
+    compileAfter,
+    lockstep: reader.choice<"none" | "lockstep">("check") === "lockstep",
     startTime,
     wallOffset: reader.integer("rtc_timeoffset") * 1000 + zone,
     onPoweroff: reader.choice<StopAction>("on_poweroff"),

@@ -9,6 +9,7 @@ import type { Clock } from "../hypervisor/clock.ts";
 import { HvmDomain } from "../hypervisor/hvm-domain.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { STATE_SIZE } from "../isa/state.ts";
+import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import { MACHINE, STATE } from "../processor/memory-map.ts";
 import type { ResolvedConfig } from "./config.ts";
 import type { ExitCount } from "./domain.ts";
@@ -61,6 +62,8 @@ export function buildMachine(options: MachineOptions): Machine {
     memory: config.memory,
     clock: config.clock,
     cpuModel: config.cpuModel,
+    compiler: { ...DEFAULT_COMPILER, threshold: config.compileAfter },
+    lockstep: config.lockstep,
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
   const memoryMap = buildMemoryMap(config.memory);

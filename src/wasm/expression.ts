@@ -102,8 +102,19 @@ export function constantOf(value: Value): number | undefined {
   return value.kind === KIND.const && value.type === "i32" ? (value.immediate as number) : undefined;
 }
 
+/** Nodes of small constants, which are shared: from SHARED_MIN up to the one before SHARED_END. */
+const SHARED_MIN = -64;
+const SHARED_END = 512;
+const SHARED: readonly Value[] = Array.from(
+  { length: SHARED_END - SHARED_MIN },
+  (_, i) => new Value(KIND.const, "i32", OP.i32_const, SHARED_MIN + i),
+);
+
 function val32(value: I32): Value {
-  return typeof value === "number" ? new Value(KIND.const, "i32", OP.i32_const, value | 0) : value;
+  if (typeof value !== "number") return value;
+  const word = value | 0;
+  if (word >= SHARED_MIN && word < SHARED_END) return SHARED[word - SHARED_MIN]!;
+  return new Value(KIND.const, "i32", OP.i32_const, word);
 }
 
 function val64(value: I64): Value {

@@ -2,7 +2,7 @@
  * Writes one function body: statements in order, expressions from `expression.ts`, structured control with labels
  * instead of depths. Bytes are written as statements are made; nothing is kept.
  */
-import { constantOf, type I32, type I64, i32, i64, KIND, OP, Value } from "./expression.ts";
+import { constantOf, type I32, type I64, i64, KIND, OP, Value } from "./expression.ts";
 import {
   type BlockType,
   ByteWriter,
@@ -36,13 +36,18 @@ const UNALIGNED = 0;
 
 export class FunctionWriter {
   readonly params: readonly Local[];
-  #code = new ByteWriter(512);
+  #code = new ByteWriter(4096);
+  /** Where the last instruction begins and ends, if it sets a local, and which one: see {@link #get}. */
+  #setStart = -1;
+  #setEnd = -1;
+  #setLocal = 0;
   readonly #localTypes: ValueType[] = [];
   readonly #paramCount: number;
   /** Temporaries free for reuse, by type. */
   readonly #free: Record<ValueType, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   readonly #scopes: Local[][] = [];
   #relocations: Relocation[] = [];
+  #unlikely: number[] = [];
   #depth = 0;
 
   constructor(type: FunctionType) {
@@ -53,6 +58,11 @@ export class FunctionWriter {
   /** Bytes of code written so far. */
   get size(): number {
     return this.#code.length;
+  }
+
+  /** Places of conditional instructions whose condition is hardly ever true: for {@link ModuleWriter.define}. */
+  get unlikelyPlaces(): readonly number[] {
+    return this.#unlikely;
   }
 
   /** Calls that wait for their callee's number: for {@link ModuleWriter.define}. Positions are those in `finish()`. */
@@ -67,19 +77,24 @@ export class FunctionWriter {
   insert(position: number, body: () => void): void {
     const code = this.#code;
     const relocations = this.#relocations;
-    this.#code = new ByteWriter(256);
+    const unlikely = this.#unlikely;
+    this.#unlikely = [];
+    this.#code = new ByteWriter(512);
     this.#relocations = [];
+    this.#setEnd = -1;
     body();
-    const inserted = this.#code.bytes.subarray(0, this.#code.length);
-    const joined = new ByteWriter(code.length + inserted.length + 64);
-    joined.append(code.bytes.subarray(0, position));
-    joined.append(inserted);
-    joined.append(code.bytes.subarray(position, code.length));
+    const inserted = this.#code;
+    code.insert(position, inserted);
     this.#relocations = [
       ...this.#relocations.map(({ at, callee }) => ({ at: at + position, callee })),
       ...relocations.map(({ at, callee }) => ({ at: at < position ? at : at + inserted.length, callee })),
     ];
-    this.#code = joined;
+    this.#unlikely = [
+      ...this.#unlikely.map((at) => at + position),
+      ...unlikely.map((at) => (at < position ? at : at + inserted.length)),
+    ];
+    this.#code = code;
+    this.#setEnd = -1;
   }
 
   /** Structured instructions open at this point. */
@@ -119,8 +134,21 @@ export class FunctionWriter {
 
   set(local: Local, value: I32 | I64): void {
     this.#push(value);
-    this.#code.u8(OP.local_set);
-    this.#code.u32(local.index);
+    this.#setStart = this.#code.length;
+    this.#code.op(OP.local_set, local.index);
+    this.#setEnd = this.#code.length;
+    this.#setLocal = local.index;
+  }
+
+  /** Push a local; one that has just been set stays on the stack instead. */
+  #get(index: number): void {
+    const code = this.#code;
+    if (index !== this.#setLocal || code.length !== this.#setEnd) {
+      code.op(OP.local_get, index);
+      return;
+    }
+    code.bytes[this.#setStart] = OP.local_tee;
+    this.#setEnd = -1;
   }
 
   /** Evaluate for its effects. */
@@ -139,8 +167,7 @@ export class FunctionWriter {
     this.#push(address);
     this.#push(value);
     this.#opcode(opcode);
-    this.#code.u8(UNALIGNED);
-    this.#code.u32(offset);
+    this.#code.op(UNALIGNED, offset);
   }
 
   /** An opcode, its prefix first if it has one. */
@@ -212,13 +239,19 @@ export class FunctionWriter {
     this.#code.u8(OP.end);
   }
 
-  if(condition: I32, then: () => void, otherwise?: () => void): void {
+  /** As {@link if}, where the condition is hardly ever true: engines that take hints put `then` out of the way. */
+  unlikely(condition: I32, then: () => void, otherwise?: () => void): void {
+    this.if(condition, then, otherwise, true);
+  }
+
+  if(condition: I32, then: () => void, otherwise?: () => void, unlikely = false): void {
     const known = typeof condition === "number" ? condition : constantOf(condition);
     if (known !== undefined) {
       (known !== 0 ? then : otherwise)?.();
       return;
     }
     this.#push(condition);
+    if (unlikely) this.#unlikely.push(this.#code.length);
     this.#code.u8(OP.if);
     this.#code.u8(0x40);
     this.#depth++;
@@ -232,14 +265,14 @@ export class FunctionWriter {
   }
 
   br(label: Label): void {
-    this.#code.u8(OP.br);
-    this.#code.u32(this.#depth - label.depth);
+    this.#code.op(OP.br, this.#depth - label.depth);
   }
 
-  brIf(condition: I32, label: Label): void {
+  /** `unlikely`: see {@link unlikely}. */
+  brIf(condition: I32, label: Label, unlikely = false): void {
     this.#push(condition);
-    this.#code.u8(OP.br_if);
-    this.#code.u32(this.#depth - label.depth);
+    if (unlikely) this.#unlikely.push(this.#code.length);
+    this.#code.op(OP.br_if, this.#depth - label.depth);
   }
 
   brTable(index: I32, labels: readonly Label[], fallback: Label): void {
@@ -292,50 +325,63 @@ export class FunctionWriter {
   }
 
   #push(operand: I32 | I64): void {
-    const value =
-      typeof operand === "number" ? i32.const(operand) : typeof operand === "bigint" ? i64.const(operand) : operand;
+    if (typeof operand === "number") this.#code.opSigned(OP.i32_const, operand);
+    else if (typeof operand === "bigint") this.#value(i64.const(operand));
+    else this.#value(operand);
+  }
+
+  #value(value: Value): void {
     const code = this.#code;
     switch (value.kind) {
       case KIND.const:
+        if (value.type === "i32") {
+          code.opSigned(OP.i32_const, value.immediate as number);
+          return;
+        }
         this.#opcode(value.opcode);
         if (value.type === "v128") this.#vector(value.immediate as bigint);
-        else if (value.type === "i64") code.s64(value.immediate as bigint);
-        else code.s32(value.immediate as number);
+        else code.s64(value.immediate as bigint);
         return;
       case KIND.local:
-        code.u8(OP.local_get);
-        code.u32(value.immediate as number);
+        this.#get(value.immediate as number);
         return;
       case KIND.load:
-        this.#push(value.a as Value);
+        this.#value(value.a as Value);
         this.#opcode(value.opcode);
-        code.u8(UNALIGNED);
-        code.u32(value.immediate as number);
+        code.op(UNALIGNED, value.immediate as number);
+        return;
+      case KIND.unary:
+        this.#value(value.a as Value);
+        this.#opcode(value.opcode);
+        return;
+      case KIND.binary:
+        this.#value(value.a as Value);
+        this.#value(value.b as Value);
+        this.#opcode(value.opcode);
+        return;
+      case KIND.select:
+        this.#value(value.a as Value);
+        this.#value(value.b as Value);
+        this.#value(value.c as Value);
+        this.#opcode(value.opcode);
         return;
       case KIND.call:
-        for (const arg of value.args as readonly Value[]) this.#push(arg);
+        for (const arg of value.args as readonly Value[]) this.#value(arg);
         code.u8(OP.call);
         this.#callee(value.callee as FunctionReference);
         return;
       case KIND.callIndirect:
-        for (const arg of value.args as readonly Value[]) this.#push(arg);
-        this.#push(value.a as Value);
-        code.u8(OP.call_indirect);
-        code.u32(value.immediate as number);
+        for (const arg of value.args as readonly Value[]) this.#value(arg);
+        this.#value(value.a as Value);
+        code.op(OP.call_indirect, value.immediate as number);
         code.u8(0);
         return;
-      case KIND.lane:
-        this.#push(value.a as Value);
-        if (value.b) this.#push(value.b);
+      default:
+        this.#value(value.a as Value);
+        if (value.b) this.#value(value.b);
         this.#opcode(value.opcode);
         if (typeof value.immediate === "bigint") this.#vector(value.immediate);
         else code.u8(value.immediate);
-        return;
-      default:
-        this.#push(value.a as Value);
-        if (value.b) this.#push(value.b);
-        if (value.c) this.#push(value.c);
-        this.#opcode(value.opcode);
     }
   }
 
@@ -355,6 +401,7 @@ export class FunctionWriter {
     }
     const head = out.length;
     for (const [i, { at, callee }] of this.#relocations.entries()) this.#relocations[i] = { at: at + head, callee };
+    for (const [i, at] of this.#unlikely.entries()) this.#unlikely[i] = at + head;
     out.append(this.#code.bytes.subarray(0, this.#code.length));
     out.u8(OP.end);
     return out.finish();

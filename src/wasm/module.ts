@@ -15,6 +15,9 @@ export interface FunctionType {
   readonly results: readonly ValueType[];
 }
 
+/** Bytes of an opcode and the longest LEB128 of 32 bits. */
+const MAX_OP = 6;
+
 /** A growable byte buffer with the encodings that WebAssembly uses. */
 export class ByteWriter {
   bytes: Uint8Array;
@@ -33,6 +36,44 @@ export class ByteWriter {
   u8(value: number): void {
     if (this.length === this.bytes.length) this.#grow(1);
     this.bytes[this.length++] = value;
+  }
+
+  /** A byte and an unsigned LEB128: an opcode with its index or offset. */
+  op(opcode: number, operand: number): void {
+    if (this.length + MAX_OP > this.bytes.length) this.#grow(MAX_OP);
+    const { bytes } = this;
+    let at = this.length;
+    bytes[at++] = opcode;
+    let rest = operand >>> 0;
+    while (rest > 0x7f) {
+      bytes[at++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
+    }
+    bytes[at++] = rest;
+    this.length = at;
+  }
+
+  /** The same with a signed LEB128. */
+  opSigned(opcode: number, operand: number): void {
+    if (this.length + MAX_OP > this.bytes.length) this.#grow(MAX_OP);
+    const { bytes } = this;
+    let at = this.length;
+    bytes[at++] = opcode;
+    let rest = operand | 0;
+    while (rest < -0x40 || rest > 0x3f) {
+      bytes[at++] = (rest & 0x7f) | 0x80;
+      rest >>= 7;
+    }
+    bytes[at++] = rest & 0x7f;
+    this.length = at;
+  }
+
+  /** Put what another writer holds at `position`. */
+  insert(position: number, { bytes, length }: ByteWriter): void {
+    if (this.length + length > this.bytes.length) this.#grow(length);
+    this.bytes.copyWithin(position + length, position, this.length);
+    this.bytes.set(bytes.subarray(0, length), position);
+    this.length += length;
   }
 
   append(source: Uint8Array): void {
@@ -103,6 +144,8 @@ interface ImportedFunction {
 interface DefinedFunction {
   readonly type: number;
   body: Uint8Array | undefined;
+  /** Places of `if`s that are hardly ever taken, in ascending order. */
+  unlikely: readonly number[];
   readonly exported: string | undefined;
   readonly reference: FunctionReference;
 }
@@ -129,6 +172,7 @@ export class ModuleWriter {
   readonly #typeIndex = new Map<string, number>();
   readonly #imports: ImportedFunction[] = [];
   readonly #functions: DefinedFunction[] = [];
+  readonly #defined = new Map<FunctionReference, DefinedFunction>();
   readonly #relocations: { body: Uint8Array; relocations: readonly Relocation[] }[] = [];
   readonly #late: boolean;
   readonly #elements: FunctionReference[] = [];
@@ -167,15 +211,23 @@ export class ModuleWriter {
   /** Reserve a function, so that others can call it; its body is given later by {@link define}. */
   declare(type: FunctionType, exported?: string): FunctionReference {
     const reference = { index: this.#late ? -1 : this.#imports.length + this.#functions.length, type };
-    this.#functions.push({ type: this.type(type), body: undefined, exported, reference });
+    const entry: DefinedFunction = { type: this.type(type), body: undefined, unlikely: [], exported, reference };
+    this.#functions.push(entry);
+    this.#defined.set(reference, entry);
     return reference;
   }
 
   /** `body`: local declarations and code, as {@link FunctionWriter.finish} returns them. */
-  define(reference: FunctionReference, body: Uint8Array, relocations: readonly Relocation[] = []): void {
-    const slot = this.#functions.find((entry) => entry.reference === reference);
+  define(
+    reference: FunctionReference,
+    body: Uint8Array,
+    relocations: readonly Relocation[] = [],
+    unlikely: readonly number[] = [],
+  ): void {
+    const slot = this.#defined.get(reference);
     if (!slot) throw new RangeError(`function ${reference.index} is not declared`);
     slot.body = body;
+    slot.unlikely = unlikely;
     if (relocations.length > 0) this.#relocations.push({ body, relocations });
   }
 
@@ -208,6 +260,25 @@ export class ModuleWriter {
           body[at + i] = ((callee.index >>> (7 * i)) & 0x7f) | (i < INDEX_BYTES - 1 ? 0x80 : 0);
       }
     }
+  }
+
+  /** WebAssembly branch hinting proposal: a custom section before the code, functions and places in ascending order. */
+  #branchHints(section: (id: number, fill: (writer: ByteWriter) => void) => void): void {
+    const hinted = this.#functions.filter((entry) => entry.unlikely.length > 0);
+    if (hinted.length === 0) return;
+    section(0, (w) => {
+      w.name("metadata.code.branch_hint");
+      w.u32(hinted.length);
+      for (const { reference, unlikely } of hinted) {
+        w.u32(reference.index);
+        w.u32(unlikely.length);
+        for (const at of unlikely) {
+          w.u32(at);
+          w.u32(1);
+          w.u8(0);
+        }
+      }
+    });
   }
 
   finish(): Uint8Array<ArrayBuffer> {
@@ -290,6 +361,7 @@ export class ModuleWriter {
         for (const reference of this.#elements) w.u32(reference.index);
       });
     }
+    this.#branchHints(section);
     section(10, (w) => {
       w.u32(this.#functions.length);
       for (const [position, entry] of this.#functions.entries()) {

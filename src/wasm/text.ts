@@ -331,6 +331,12 @@ class Printer {
       case OP.local_set:
         this.#say(`v${reader.u32()} = ${this.#pop()}`);
         return;
+      case OP.local_tee: {
+        const name = `v${reader.u32()}`;
+        this.#say(`${name} = ${this.#pop()}`);
+        this.#stack.push(name);
+        return;
+      }
       case OP.i32_const:
       case OP.i64_const:
         this.#stack.push(number(reader.signed()));

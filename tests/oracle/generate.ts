@@ -379,7 +379,8 @@ function shiftCount(b: CaseBuilder, form: Form): number | undefined {
 
 /** Registers that sequences write; the others hold addresses. */
 const FREE = [EAX, ECX, EDX] as const;
-const SEQUENCE_FORMS = INTEGER_FORMS.filter((form) => form.traits.has("seq"));
+/** Forms that sequences are made of. */
+export const SEQUENCE_FORMS = INTEGER_FORMS.filter((form) => form.traits.has("seq"));
 const X87_SEQUENCE_FORMS = X87_FORMS.filter((form) => {
   const operand = memoryOperand(form);
   return transcendental(form) === undefined && operand !== "environment" && operand !== "state" && isDefined(form);
@@ -402,7 +403,7 @@ function sequenceCase(random: Random): TestCase {
 }
 
 /** Append one instruction with operands that keep addresses intact; false when the form does not allow it. */
-function appendToSequence(b: CaseBuilder, form: Form): boolean {
+export function appendToSequence(b: CaseBuilder, form: Form): boolean {
   const { random, code } = b;
   const start = code.length;
   const last = form.opcode.at(-1) as number;

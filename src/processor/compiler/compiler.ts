@@ -4,7 +4,7 @@
  */
 import type { FeatureTest } from "../../isa/opcode-map.ts";
 import { type Cpu, MODE } from "../cpu.ts";
-import { hashSlot } from "../interpreter/block-hash.ts";
+import { hashRecord } from "../interpreter/block-hash.ts";
 import type { Interpreter } from "../interpreter/generate.ts";
 import { BLOCK, CODE_REF, NEVER } from "../interpreter/record.ts";
 import {
@@ -17,8 +17,9 @@ import {
   USER_TABLES,
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
-import { discover, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
-import { type CallOut, compileRegion, type RegionEntry } from "./region.ts";
+import { discover, type GraphLimits, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { generatedText, guestText, type RegionProfile } from "./profile.ts";
+import { type CallOut, compileRegion, type RegionEntry, type RegionTarget } from "./region.ts";
 import { RegionModule } from "./region-module.ts";
 
 /** When and how much to compile. */
@@ -54,6 +55,8 @@ export interface CompilerHost {
 }
 
 const PAGE = 4096;
+/** How much code a region takes at first, and one that is made anew because it should have more. */
+const FIRST_LIMITS = { instructions: 160, pages: 4 } as const;
 const LIMITS = { instructions: 400, pages: CODE_REF.pages } as const;
 /** Regions in one module. */
 const BATCH = 32;
@@ -231,7 +234,8 @@ export class Compiler {
   }
 
   #make(machine: number, eip: number, mode: number): Region | undefined {
-    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, { head: eip & (PAGE - 1), others: [] });
+    const roots = { head: eip & (PAGE - 1), others: [] };
+    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, roots, FIRST_LIMITS);
     return graph && new Region(mode, graph, []);
   }
 
@@ -247,7 +251,7 @@ export class Compiler {
     const direct = old.graph.exits.has(machine);
     const extra = direct ? old.extra : [...old.extra, place.offset];
     const others = [...new Set([...old.extra, place.offset])];
-    const graph = this.#discover(page, origin, old.mode, { head: old.head, others });
+    const graph = this.#discover(page, origin, old.mode, { head: old.head, others }, LIMITS);
     if (!graph) return undefined;
     old.replaced = true;
     const region = new Region(old.mode, graph, extra);
@@ -261,7 +265,13 @@ export class Compiler {
   }
 
   /** Find the code of a region whose origin is the machine page `page`, mapped at `origin`. */
-  #discover(page: number, origin: number, mode: number, roots: GraphRoots): RegionGraph | undefined {
+  #discover(
+    page: number,
+    origin: number,
+    mode: number,
+    roots: GraphRoots,
+    limits: GraphLimits,
+  ): RegionGraph | undefined {
     const { cpu, has } = this.#host;
     const table = this.#executeTable(mode);
     const { threshold } = this.options;
@@ -280,8 +290,8 @@ export class Compiler {
           return host < 0 ? -1 : host & -PAGE;
         },
         worthwhile: (at) => {
-          const slot = hashSlot(at) >> 2;
-          if (cpu.i32[slot] !== at || cpu.i32[slot + 1] !== mode) return this.options.immediate ? 1 : 0;
+          const slot = hashRecord(cpu.i32, at, mode);
+          if (slot < 0) return this.options.immediate ? 1 : 0;
           const found = cpu.i32[slot + 2]!;
           return isHot(cpu.i32[(found + BLOCK.code) >> 2]!) ? cpu.i32[(found + BLOCK.bytes) >> 2]! : 0;
         },
@@ -295,7 +305,7 @@ export class Compiler {
             .filter((machine) => (machine & -PAGE) === on),
       },
       roots,
-      LIMITS,
+      limits,
     );
   }
 
@@ -331,12 +341,7 @@ export class Compiler {
     while (regions.length < BATCH && this.#queue.length > 0 && performance.now() < deadline) {
       const region = this.#queue.shift()!;
       if (region.dead) continue;
-      const { entries, bytes } = compileRegion(module, region.graph, {
-        mode: region.mode,
-        user: (region.mode & MODE.user) !== 0,
-        isEntry: ({ offset }) => region.graph.targets.has(offset) || region.extra.includes(offset),
-        callOut: (instruction, count) => this.#callOut(instruction, count, region.mode),
-      });
+      const { entries, bytes } = compileRegion(module, region.graph, this.#target(region));
       region.entries = entries;
       region.bytes = bytes;
       regions.push(region);
@@ -348,6 +353,15 @@ export class Compiler {
     this.statistics.bytes += bytes.length;
     this.statistics.milliseconds += performance.now() - start;
     return { bytes, batch: { regions } };
+  }
+
+  #target(region: Region): RegionTarget {
+    return {
+      mode: region.mode,
+      user: (region.mode & MODE.user) !== 0,
+      isEntry: ({ offset }) => region.graph.targets.has(offset) || region.extra.includes(offset),
+      callOut: (instruction, count) => this.#callOut(instruction, count, region.mode),
+    };
   }
 
   #callOut(instruction: RegionInstruction, count: number, mode: number): CallOut {
@@ -409,12 +423,40 @@ export class Compiler {
     if (known && index > 0 && known.region.graph.instructions > region.graph.instructions) return;
     const code = (region.slot << CODE_REF.slotShift) | (entry.page << CODE_REF.pageShift) | index;
     this.#entries.set(key, { region, code });
-    const slot = hashSlot(entry.machine) >> 2;
-    if (cpu.i32[slot] !== entry.machine || cpu.i32[slot + 1] !== region.mode) return;
+    const slot = hashRecord(cpu.i32, entry.machine, region.mode);
+    if (slot < 0) return;
     const block = cpu.i32[slot + 2]!;
     cpu.i32[(block + BLOCK.code) >> 2] = code;
     cpu.i32[slot + (HASH_CODE >> 2)] = code;
     region.holders.push(block);
+  }
+
+  // ---- telling ---------------------------------------------------------------------------------------------------
+
+  /** Installed regions that have the code at a machine offset, for people. */
+  regionsWith(machine: number, mode: number): RegionProfile[] {
+    const installed = this.#pages.get(machine >>> 12)?.filter((region) => region.mode === mode && region.slot !== 0);
+    return (
+      installed?.filter((region) => region.covers(machine, machine + 1)).map((region) => this.#profile(region)) ?? []
+    );
+  }
+
+  #profile(region: Region): RegionProfile {
+    const { graph, mode } = region;
+    return {
+      machine: graph.blocks.get(region.head)!.machine,
+      mode,
+      entries: this.#entered(region),
+      executed: 0,
+      instructions: graph.instructions,
+      bytes: region.bytes,
+      guest: () => guestText(graph, this.#host.cpu.u8),
+      generated: () => {
+        const module = new RegionModule();
+        compileRegion(module, graph, this.#target(region));
+        return generatedText(module.finish());
+      },
+    };
   }
 
   // ---- dropping -------------------------------------------------------------------------------------------------
@@ -466,6 +508,15 @@ export class Compiler {
     }
   }
 
+  /** Some of the decoded blocks are gone. */
+  blocksEvicted(start: number, end: number): void {
+    for (const { holders } of this.#installed) {
+      let kept = 0;
+      for (const block of holders) if (block < start || block >= end) holders[kept++] = block;
+      holders.length = kept;
+    }
+  }
+
   #mark(start: number, end: number): void {
     this.#host.cpu.i32[(CODE_BITS >> 2) + (start >>> 12)]! |= granules(start, end - start);
   }
@@ -489,8 +540,8 @@ export class Compiler {
       const key = entryKey(entry.machine, region.mode);
       if (this.#entries.get(key)?.region !== region) continue;
       this.#entries.delete(key);
-      const slot = hashSlot(entry.machine) >> 2;
-      if (cpu.i32[slot] === entry.machine && cpu.i32[slot + 1] === region.mode) cpu.i32[slot + (HASH_CODE >> 2)] = 0;
+      const slot = hashRecord(cpu.i32, entry.machine, region.mode);
+      if (slot >= 0) cpu.i32[slot + (HASH_CODE >> 2)] = 0;
     }
     for (const block of region.holders) {
       const at = (block + BLOCK.code) >> 2;

@@ -76,7 +76,9 @@ interface Node {
   arrivals: number;
   /** Loop entries check the budget. */
   checked: boolean;
+  /** What a predecessor that was written before has left in the flag locals. */
   known: KnownFlags | undefined;
+  written: boolean;
 }
 
 /** Compile `graph`, whose first block is the main entry, into `module`. */
@@ -165,6 +167,8 @@ class RegionCompiler {
       writeTable: this.#tables.write,
       leave: () => this.#leave(),
       leaveIf: (condition) => this.#leaveIf(condition),
+      note: () => this.#note(),
+      leaveNotedIf: (condition) => this.#leaveNotedIf(condition),
     });
     const plan = planX87(graph);
     this.#x87 =
@@ -233,6 +237,7 @@ class RegionCompiler {
         arrivals: 0,
         checked: false,
         known: undefined,
+        written: false,
       });
     }
     const loops = new Set<number>();
@@ -395,7 +400,7 @@ class RegionCompiler {
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
     for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
     if (bound > 0) {
-      f.if(i32.ltS(this.#budget.get, bound), () => {
+      f.unlikely(i32.ltS(this.#budget.get, bound), () => {
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
       });
@@ -452,8 +457,9 @@ class RegionCompiler {
     const node = this.#nodes[number]!;
     const { block } = node;
     const count = block.instructions.length;
+    node.written = true;
     if (node.checked) {
-      f.if(i32.ltS(this.#budget.get, this.#bound(number)), () => {
+      f.unlikely(i32.ltS(this.#budget.get, this.#bound(number)), () => {
         f.set(this.#eip, this.#at(block.offset));
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
@@ -477,6 +483,11 @@ class RegionCompiler {
     return i32.add(this.#base.get, offset);
   }
 
+  /** Whether a block takes the flags as its only predecessor, yet to be written, leaves them. */
+  #isToldFlags(node: Node): boolean {
+    return node.arrivals === 1 && !node.written;
+  }
+
   /** What is known of the flags when a block begins: with a single way to come, what its predecessor left. */
   #arrivingFlags(node: Node): KnownFlags {
     if (node.arrivals === 1 && node.known) return node.known;
@@ -490,9 +501,12 @@ class RegionCompiler {
     const { terminator } = block;
     const ending = this.#builder.ending;
     let need: number = NEED.none;
-    for (const next of successors) need = Math.max(need, this.#nodes[next]!.need);
+    // A block that is reached from here only will be told how they stand.
+    for (const next of successors)
+      if (!this.#isToldFlags(this.#nodes[next]!)) need = Math.max(need, this.#nodes[next]!.need);
+    let condition = terminator.kind === "branch" && ending?.kind === "branch" ? ending.condition : undefined;
     // Read before the flags are put in order for those behind.
-    const condition = terminator.kind === "branch" && ending?.kind === "branch" ? f.let(ending.condition) : undefined;
+    if (condition && this.#flags.concerns(condition)) condition = f.let(condition);
     this.#flags.finish(need);
     this.#x87?.settle();
     for (const next of successors) this.#nodes[next]!.known = this.#flags.known();
@@ -574,14 +588,29 @@ class RegionCompiler {
 
   // ---- leaving --------------------------------------------------------------------------------------------------
 
+  /** Say where the current instruction stands. */
+  #note(): void {
+    this.#f.set(this.#where, this.#leaving);
+  }
+
   #leave(): void {
     this.#x87?.flush();
-    this.#f.set(this.#where, this.#leaving);
+    this.#note();
     this.#f.br(this.#leaveLabel);
   }
 
-  #leaveIf(condition: Value): void {
-    this.#f.if(condition, () => this.#leave());
+  #leaveIf(condition: I32): void {
+    this.#note();
+    this.#leaveNotedIf(condition);
+  }
+
+  #leaveNotedIf(condition: I32): void {
+    if (this.#x87?.pending) {
+      this.#f.unlikely(condition, () => {
+        this.#x87?.flush();
+        this.#f.br(this.#leaveLabel);
+      });
+    } else this.#f.brIf(condition, this.#leaveLabel, true);
   }
 
   /** Behind the leave label: nothing of the current instruction has happened. */
@@ -598,7 +627,7 @@ class RegionCompiler {
     const f = this.#f;
     this.#flags.makeExplicit();
     this.#builder.forgetRegisters();
-    this.#storeRegisters();
+    this.#storeRegisters(this.#builder.used);
     this.#x87?.settle();
     this.#x87?.store();
     this.#setField("flagsResult", this.#flagLocals.r.get);
@@ -615,29 +644,27 @@ class RegionCompiler {
         ? call(this.#module.importI32("helper", 2), link, REGION_RECORD)
         : call(this.#module.importI32("arm", 2), arm, REGION_RECORD);
     f.set(this.#status, status);
-    this.#loadRegisters();
+    this.#loadRegisters(this.#builder.used);
     this.#x87?.afterCall(instruction);
     f.set(this.#flagLocals.r, this.#field("flagsResult"));
     f.set(this.#flagLocals.c, this.#field("flagsCarry"));
-    f.if(this.#status.get, () => {
+    f.unlikely(this.#status.get, () => {
       f.set(this.#where, this.#leaving);
       f.br(this.#outcomeLabel);
     });
     // The call may have written to the region's own code.
-    f.if(i32.ne(this.#field("codeEpoch"), this.#epoch.get), () => {
+    f.unlikely(i32.ne(this.#field("codeEpoch"), this.#epoch.get), () => {
       f.set(this.#eip, this.#at(instruction.offset + instruction.length));
       f.set(this.#budget, i32.add(this.#budget.get, undone - 1));
       f.set(this.#result, NEXT.dispatch);
       f.br(this.#exitLabel);
     });
     this.#flags.setExplicit();
-    f.set(this.#flagLocals.kind, 0);
   }
 
   /** Behind the outcome label: a call said something else than to go on. */
   #callEnded(): void {
     const f = this.#f;
-    f.set(this.#flagLocals.kind, 0);
     f.brIf(i32.eq(this.#status.get, STATUS.fault), this.#leaveLabel);
     f.set(this.#eip, this.#field("startEip"));
     const undone = i32.sub(i32.and(this.#where.get, (1 << WHERE_SHIFT) - 1), 1);
@@ -646,13 +673,16 @@ class RegionCompiler {
     f.br(this.#exitLabel);
   }
 
-  #storeRegisters(): void {
-    for (const [i, offset] of REGISTERS.entries()) this.#f.store32(STATE, this.#registers[i]!.get, offset);
+  /** Store the general registers of which `which` has the bits, and the XMM registers. */
+  #storeRegisters(which: number): void {
+    for (const [i, offset] of REGISTERS.entries())
+      if (which & (1 << i)) this.#f.store32(STATE, this.#registers[i]!.get, offset);
     for (const [number, local] of this.#vectors) this.#f.store128(STATE, local.get, XMM_REGS + number * XMM_STRIDE);
   }
 
-  #loadRegisters(): void {
-    for (const [i, offset] of REGISTERS.entries()) this.#f.set(this.#registers[i]!, i32.load(STATE, offset));
+  #loadRegisters(which: number): void {
+    for (const [i, offset] of REGISTERS.entries())
+      if (which & (1 << i)) this.#f.set(this.#registers[i]!, i32.load(STATE, offset));
     for (const [number, local] of this.#vectors) this.#f.set(local, v128.load(STATE, XMM_REGS + number * XMM_STRIDE));
   }
 
@@ -670,15 +700,17 @@ class RegionCompiler {
       for (const { distance: d, machine } of pages) {
         const linear = f.let(i32.add(this.#base.get, d << 12));
         const mapped = hostAddress(i32.const(this.#tables.execute), linear);
-        f.if(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
+        f.unlikely(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
       }
     }
-    this.#loadRegisters();
-    const { kind, a, r, c } = this.#flagLocals;
-    f.set(kind, this.#field("flagsKind"));
-    f.set(a, this.#field("flagsOperand"));
-    f.set(r, this.#field("flagsResult"));
-    f.set(c, this.#field("flagsCarry"));
+    this.#loadRegisters(this.#builder.used);
+    if (this.#flags.touched) {
+      const { kind, a, r, c } = this.#flagLocals;
+      f.set(kind, this.#field("flagsKind"));
+      f.set(a, this.#field("flagsOperand"));
+      f.set(r, this.#field("flagsResult"));
+      f.set(c, this.#field("flagsCarry"));
+    }
     f.set(this.#budget, this.#field("budget"));
     f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
@@ -689,13 +721,15 @@ class RegionCompiler {
 
   #epilogue(): void {
     const f = this.#f;
-    this.#storeRegisters();
+    this.#storeRegisters(this.#builder.written);
     this.#x87?.store();
-    const { kind, a, r, c } = this.#flagLocals;
-    this.#setField("flagsKind", kind.get);
-    this.#setField("flagsOperand", a.get);
-    this.#setField("flagsResult", r.get);
-    this.#setField("flagsCarry", c.get);
+    if (this.#flags.touched) {
+      const { kind, a, r, c } = this.#flagLocals;
+      this.#setField("flagsKind", kind.get);
+      this.#setField("flagsOperand", a.get);
+      this.#setField("flagsResult", r.get);
+      this.#setField("flagsCarry", c.get);
+    }
     this.#setField("budget", this.#budget.get);
     this.#setField("eip", this.#eip.get);
     f.result(this.#result.get);

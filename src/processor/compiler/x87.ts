@@ -196,6 +196,11 @@ export class X87Compiler {
     });
   }
 
+  /** Whether {@link flush} has anything to write out. */
+  get pending(): boolean {
+    return this.#known !== 0 || this.#hasOutcome || this.#c1 !== "status";
+  }
+
   /** Write out what is known but not yet in locals. What is known stays so: for code that does not come back, too. */
   flush(): void {
     const f = this.#f;

@@ -1,7 +1,7 @@
 /** System instructions: segment registers, descriptor tables, control and debug registers, MSRs, CPUID, time. SDM 2. */
 import { EFLAGS } from "../../isa/flags.ts";
 import { SEG } from "../../isa/state.ts";
-import type { Cpu } from "../cpu.ts";
+import { type Cpu, WORD as STATE_WORD } from "../cpu.ts";
 import {
   accessRights,
   descriptorBase,
@@ -14,6 +14,7 @@ import {
   selectorError,
 } from "../descriptors.ts";
 import { CR_ACCESS, EXIT, exitInstruction, PROC, PROC2 } from "../exits.ts";
+import { RECORD } from "../interpreter/record.ts";
 import { AR, BLOCKING, CR0, CR4, DR6, DR7, SYSTEM_TYPE, TYPE, VECTOR } from "../registers.ts";
 import {
   effectiveAddress,
@@ -457,13 +458,25 @@ const wrmsr: Helper = (cpu, pc) => {
 /** 2^32. */
 const WORD = 0x1_0000_0000;
 
+/** Let the engine answer by itself for a while: see the field tscRead. */
+function noteTsc(cpu: Cpu, pc: number, low: number, high: number): void {
+  const { step, reach } = cpu.tickRate();
+  cpu.i32[STATE_WORD.tscRead] = low;
+  cpu.i32[STATE_WORD.tscRead + 1] = high;
+  cpu.i32[STATE_WORD.tscAt] = cpu.i32[STATE_WORD.budget]! - cpu.u8[pc + RECORD.count]!;
+  cpu.i32[STATE_WORD.tscStep] = step;
+  cpu.i32[STATE_WORD.tscReach] = reach;
+}
+
 const rdtsc: Helper = (cpu, pc) => {
   if (cpu.get("cr4") & CR4.TSD && cpu.cpl !== 0) throw cpu.fault(VECTOR.GP, 0);
   if (cpu.get("procControls") & PROC.rdtsc) return exitInstruction(cpu, pc, EXIT.rdtsc, 0);
   const ticks = cpu.ticks(pc);
   const low = (ticks % WORD) + (cpu.tscOffsetLow >>> 0);
+  const high = (Math.floor(ticks / WORD) + cpu.tscOffsetHigh + (low >= WORD ? 1 : 0)) | 0;
   cpu.setGpr(0, low | 0);
-  cpu.setGpr(2, (Math.floor(ticks / WORD) + cpu.tscOffsetHigh + (low >= WORD ? 1 : 0)) | 0);
+  cpu.setGpr(2, high);
+  noteTsc(cpu, pc, low | 0, high);
   if (!cpu.inlinePorts?.due()) return STATUS.next;
   cpu.set("exitReason", EXIT.preemptionTimer);
   return leaveNext(cpu, pc);

@@ -1,11 +1,11 @@
 /** Natives: segment registers, the stack in bulk, interrupt flag, control registers and a few more. */
 import { EFLAGS, withZero } from "../../isa/flags.ts";
-import { GPR, SEG, SEG_STRIDE, segmentField } from "../../isa/state.ts";
-import { call, i32, type Value } from "../../wasm/expression.ts";
+import { FIELD, GPR, SEG, SEG_STRIDE, segmentField } from "../../isa/state.ts";
+import { call, i32, i64, type Value } from "../../wasm/expression.ts";
 import { MODE } from "../cpu.ts";
 import { PROC } from "../exits.ts";
 import { STATE } from "../memory-map.ts";
-import { BLOCKING, CR0, VECTOR } from "../registers.ts";
+import { BLOCKING, CR0, CR4, VECTOR } from "../registers.ts";
 import type { Native } from "./native.ts";
 import { SHAPE, STATUS } from "./record.ts";
 
@@ -279,6 +279,21 @@ function clts(m: Native): void {
   m.f.result(STATUS.next);
 }
 
+/** Between two looks at the clock the counter follows the instructions executed. */
+function rdtsc(m: Native): void {
+  const { f } = m;
+  m.bailIf(i32.and(m.field("cr4"), CR4.TSD));
+  m.bailIf(i32.and(m.field("procControls"), PROC.rdtsc));
+  const at = f.let(m.field("tscAt"));
+  const since = f.let(i32.sub(at, m.budgetBehind()));
+  m.bailIf(i32.or(i32.ltS(at, 0), i32.gtU(since, m.field("tscReach"))));
+  const step = i64.mul(i64.extendU(since), i64.extendU(m.field("tscStep")));
+  const now = f.let(i64.add(i64.load(m.s, FIELD.tscRead.offset), i64.shrU(step, 16n)));
+  m.setGpr(GPR.eax, i32.wrap(now));
+  m.setGpr(GPR.edx, i32.wrap(i64.shrU(now, 32n)));
+  f.result(STATUS.next);
+}
+
 /** #UD. */
 function undefinedInstruction(m: Native): void {
   m.setField("faultError", 0);
@@ -302,5 +317,6 @@ export const SYSTEM_NATIVES: Readonly<Record<string, (m: Native) => void>> = {
   moveFromControl,
   moveToControl,
   clts,
+  rdtsc,
   undefined: undefinedInstruction,
 };

@@ -7,6 +7,7 @@ import { EFLAGS, OSZAPC, packFlags, unpackCarry, unpackResult } from "../../isa/
 import {
   FIELD,
   type FieldName,
+  GPR,
   SEG,
   SEG_BASE,
   SEG_FIELD,
@@ -148,14 +149,15 @@ export class Native {
 
   // ---- segments -------------------------------------------------------------------------------------------------
 
-  /** Non-zero unless SS is a flat 32-bit stack. */
+  /** Non-zero unless SS is a flat 32-bit stack, and ESP not so near its ends that an access could run over them. */
   stackNotFlat(): Value {
     const ss = (name: keyof typeof SEG_FIELD): Value => this.segment(SEG.SS, name);
     const bounds = i32.or(
       i32.or(i32.or(ss("base"), ss("readLow")), i32.or(ss("writeLow"), i32.xor(ss("readHigh"), -1))),
       i32.xor(ss("writeHigh"), -1),
     );
-    return i32.or(bounds, i32.eqz(i32.and(ss("ar"), AR.DB)));
+    const atEnds = i32.ltU(i32.add(this.gpr(GPR.esp), STACK_MARGIN), 2 * STACK_MARGIN);
+    return i32.or(i32.or(bounds, atEnds), i32.eqz(i32.and(ss("ar"), AR.DB)));
   }
 
   /** Low and high word of the descriptor that `selector` names; bails when there is none at hand. */
@@ -246,6 +248,9 @@ export class Native {
     return i32.sub(this.field("budget"), this.record("count"));
   }
 }
+
+/** More bytes than any instruction pushes or pops. */
+const STACK_MARGIN = 64;
 
 /** Limit in bytes of a descriptor. */
 export function limitOf(d: { low: Value; high: Value }): Value {
