@@ -170,7 +170,7 @@ function roundAndLeave(
   const kept = variable(f, "i64", high);
   const rest = variable(f, "i64", low);
   const unit = variable(f, "i64", 1n);
-  f.if(i32.ne(i32.and(fcw, FCW.PC), PC.extended), () => {
+  f.unlikely(i32.ne(i32.and(fcw, FCW.PC), PC.extended), () => {
     const precision = f.let(i32.and(fcw, FCW.PC));
     const narrow = i64.select(i32.eq(precision, PC.double), 11n, i64.select(i32.eqz(precision), 40n, 0n));
     const dropped = f.let(narrow);
@@ -186,7 +186,7 @@ function roundAndLeave(
   const rounded = f.let(i64.add(kept.get, i64.select(up, unit.get, 0n)));
   const carried = f.let(i64.eqz(rounded));
   const biased = f.let(i32.add(exponent, carried));
-  f.if(i32.geU(i32.sub(biased, 1), EXT.exponent - 1), slow);
+  f.unlikely(i32.geU(i32.sub(biased, 1), EXT.exponent - 1), slow);
   f.result(i32.or(i32.or(sign, biased), packRounding(rest.get, up)));
   f.result(i64.or(rounded, i64.shl(bit64(carried), 63n)));
 }
@@ -237,7 +237,7 @@ function writeUsual(
   const { first, span } = USUAL_EXPONENT;
   const exponents = i32.and(i32.or(i32.sub(exponentA, first), i32.sub(exponentB, first)), ~(span - 1));
   const control = i32.xor(i32.and(fcw, CONTROL_TESTED), USUAL_CONTROL);
-  f.if(i32.or(i32.or(exponents, control), i64.geS(i64.and(aSig, bSig), 0n)), () => {
+  f.unlikely(i32.or(i32.or(exponents, control), i64.geS(i64.and(aSig, bSig), 0n)), () => {
     before?.(f, params);
     handOn();
   });
@@ -255,7 +255,7 @@ function roundUsual(f: FunctionWriter, signExponent: Value, high: Value, low: Va
 function leaveRounded(f: FunctionWriter, signExponent: Value, high: Value, rest: Value, up: Value): void {
   const rounded = f.let(i64.add(high, bit64(up)));
   const flags = f.let(packRounding(rest, up));
-  f.if(i64.eqz(rounded), () => leave(f, i32.or(i32.add(signExponent, 1), flags), i64.const(INTEGER_BIT)));
+  f.unlikely(i64.eqz(rounded), () => leave(f, i32.or(i32.add(signExponent, 1), flags), i64.const(INTEGER_BIT)));
   f.result(i32.or(signExponent, flags));
   f.result(rounded);
 }
@@ -269,7 +269,7 @@ function addUsual(subtract: boolean): (u: Usual) => void {
     const exponent = f.let(i32.select(swap, exponentB, exponentA));
     const distance = f.let(i32.sub(exponent, i32.select(swap, exponentA, exponentB)));
     const sign = f.let(i32.and(i32.select(swap, seB, aSE), EXT.sign));
-    f.if(i32.gtU(distance, 63), other);
+    f.unlikely(i32.gtU(distance, 63), other);
     const shift = f.let(i64.extendU(distance));
     const shifted = f.let(i64.shrU(small, shift));
     // Two shifts, since one by 64 would be one by 0.
@@ -280,7 +280,7 @@ function addUsual(subtract: boolean): (u: Usual) => void {
       // With equal exponents the second may be the larger.
       const negative = f.let(i64.ltU(large, shifted));
       const magnitude = f.let(i64.select(negative, i64.sub(0n, difference), difference));
-      f.if(i64.eqz(magnitude), other);
+      f.unlikely(i64.eqz(magnitude), other);
       const lower = f.let(i64.sub(0n, rest));
       const zeros = f.let(i64.clz(magnitude));
       const high = i64.or(i64.shl(magnitude, zeros), i64.shrU(i64.shrU(lower, 1n), i64.xor(zeros, 63n)));
@@ -340,7 +340,7 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
   const slow = (): void => exactly(c, subtract ? "x87Subtract" : "x87Add", params);
   const a: Extended = { signExponent: aSE, significand: aSig };
   const b: Extended = { signExponent: bSE, significand: bSig };
-  f.if(unusual(a, b, fcw), slow);
+  f.unlikely(unusual(a, b, fcw), slow);
   const exponentA = f.let(i32.and(aSE, EXT.exponent));
   const exponentB = f.let(i32.and(bSE, EXT.exponent));
   const signB = f.let(i32.and(subtract ? i32.xor(bSE, EXT.sign) : bSE, EXT.sign));
@@ -353,7 +353,7 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
   const exponent = f.let(i32.select(swap, exponentB, exponentA));
   const distance = f.let(i32.sub(exponent, i32.select(swap, exponentA, exponentB)));
   const sign = f.let(i32.select(swap, signB, signA));
-  f.if(i32.gtU(distance, 63), slow);
+  f.unlikely(i32.gtU(distance, 63), slow);
   const shift = f.let(i64.extendU(distance));
   const shifted = f.let(i64.shrU(small, shift));
   // Two shifts, since one by 64 would be one by 0.
@@ -365,7 +365,7 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
     i32.ne(signA, signB),
     () => {
       const difference = f.let(i64.sub(i64.sub(large, shifted), bit64(i64.ne(rest, 0n))));
-      f.if(i64.eqz(difference), slow);
+      f.unlikely(i64.eqz(difference), slow);
       const lower = f.let(i64.sub(0n, rest));
       const zeros = f.let(i64.clz(difference));
       f.set(high, i64.or(i64.shl(difference, zeros), i64.shrU(i64.shrU(lower, 1n), i64.sub(63n, zeros))));
@@ -436,7 +436,7 @@ function writeDivide(c: FastContext, ...params: Value[]): void {
   const { f } = c;
   const [aSE, aSig, bSE, bSig, fcw] = params as [Value, Value, Value, Value, Value];
   const slow = (): void => exactly(c, "x87Divide", params);
-  f.if(unusual({ signExponent: aSE, significand: aSig }, { signExponent: bSE, significand: bSig }, fcw), slow);
+  f.unlikely(unusual({ signExponent: aSE, significand: aSig }, { signExponent: bSE, significand: bSig }, fcw), slow);
   const { value, remainder, wide } = divideSignificands(f, aSig, bSig);
   const difference = i32.sub(i32.and(aSE, EXT.exponent), i32.and(bSE, EXT.exponent));
   const exponent = f.let(i32.add(i32.add(difference, EXT.bias - 1), wide));
@@ -460,7 +460,7 @@ function writeSquareRoot(c: FastContext, ...params: Value[]): void {
   const [aSE, aSig, fcw] = params as [Value, Value, Value];
   const slow = (): void => exactly(c, "x87SquareRoot", params);
   const a: Extended = { signExponent: aSE, significand: aSig };
-  f.if(i32.or(i32.or(isSpecial(a), i32.and(aSE, EXT.sign)), unusualControl(fcw)), slow);
+  f.unlikely(i32.or(i32.or(isSpecial(a), i32.and(aSE, EXT.sign)), unusualControl(fcw)), slow);
   const exponent = f.let(i32.sub(i32.and(aSE, EXT.exponent), EXT.bias));
   const odd = f.let(i32.and(exponent, 1));
   // 2^(2k)·1.x is halved to fit 128 bits, 2^(2k+1)·1.x stands as it is.
@@ -582,7 +582,7 @@ function writeCompare(c: FastContext, ...params: Value[]): void {
   const [aSE, aSig, bSE, bSig, fcw, quiet] = params as [Value, Value, Value, Value, Value, Value];
   const a: Extended = { signExponent: aSE, significand: aSig };
   const b: Extended = { signExponent: bSE, significand: bSig };
-  f.if(i32.or(isSpecial(a), isSpecial(b)), () => {
+  f.unlikely(i32.or(isSpecial(a), isSpecial(b)), () => {
     const odd = (x: Extended): Value => i32.and(isSpecial(x), i32.eqz(isZero(x)));
     f.if(i32.or(odd(a), odd(b)), () => {
       const args = [i32.and(aSE, OPERAND), aSig, i32.and(bSE, OPERAND), bSig, fcw, quiet];

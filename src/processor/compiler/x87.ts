@@ -464,12 +464,8 @@ export class X87Compiler {
     const wide = format === "r32" ? f.let(i64.extendU(bits)) : bits;
     const high = format === "r32" ? bits : f.let(i32.wrap(i64.shrU(bits, 32n)));
     const exponent = f.let(i32.and(i32.shrU(high, format === "r32" ? fraction : fraction - 32), largest));
-    f.if(
-      i32.ltU(i32.sub(exponent, 1), largest - 1),
-      () => {
-        f.set(se, i32.or(i32.and(i32.shrU(high, 16), EXT.sign), i32.add(exponent, EXT.bias - bias)));
-        f.set(sig, i64.or(i64.shl(wide, BigInt(63 - fraction)), INTEGER_BIT));
-      },
+    f.unlikely(
+      i32.geU(i32.sub(exponent, 1), largest - 1),
       () =>
         f.if(
           i64.eqz(i64.shl(wide, BigInt(64 - magnitudeBits))),
@@ -479,6 +475,10 @@ export class X87Compiler {
           },
           () => unusual(se, sig),
         ),
+      () => {
+        f.set(se, i32.or(i32.and(i32.shrU(high, 16), EXT.sign), i32.add(exponent, EXT.bias - bias)));
+        f.set(sig, i64.or(i64.shl(wide, BigInt(63 - fraction)), INTEGER_BIT));
+      },
     );
     return { signExponent: se.get, significand: sig.get };
   }
