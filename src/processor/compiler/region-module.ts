@@ -60,7 +60,7 @@ export class RegionModule {
       exact: (exact) => this.import(exact, EXACT[exact].type),
       fast: (other) => this.fast(other),
     });
-    this.#module.define(reference, f.finish(), f.relocations);
+    this.#module.define(reference, f.finish(), f.relocations, f.unlikelyPlaces);
     return reference;
   }
 
