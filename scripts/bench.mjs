@@ -10,7 +10,7 @@ import { ROOT, runScript, SetupError, setup } from "./setup.mjs";
 
 const BASELINE = join(ROOT, "bench", "baseline.json");
 
-/** Micro-benchmarks of the interpreter and the paging unit. */
+/** Micro-benchmarks of the interpreter, the paging unit, system instructions and compiled x87 code. */
 async function micro(save) {
   const load = (name) => import(pathToFileURL(join(ROOT, "dist", "bench", `${name}.js`)).href);
   const { runInterpreterBench } = await load("interpreter");
@@ -27,6 +27,9 @@ async function micro(save) {
   const { runSystemBench } = await load("system");
   process.stdout.write("system, nanoseconds for each turn\n");
   Object.assign(results, await runSystemBench(show(0)));
+  process.stdout.write("compiled x87 code, nanoseconds for each turn of a loop\n");
+  const { runX87Bench } = await load("x87");
+  Object.assign(results, await runX87Bench(show(1)));
   if (save) writeFileSync(BASELINE, `${JSON.stringify(results, undefined, 2)}\n`);
 }
 

@@ -6,14 +6,13 @@ import { DECODE, decode, Instruction, MAX_LENGTH } from "../isa/decoder.ts";
 import { type FeatureTest, type OpcodeMap, opcodeMap } from "../isa/opcode-map.ts";
 import { SEG } from "../isa/state.ts";
 import { type Cpu, MODE, WORD } from "./cpu.ts";
-import { hashSlot } from "./interpreter/block-hash.ts";
+import { enterBlock, hashRecord } from "./interpreter/block-hash.ts";
 import { HANDLER, type Interpreter } from "./interpreter/generate.ts";
 import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, HELPER_LINK, NEVER, RECORD, RECORD_BYTES } from "./interpreter/record.ts";
 import {
   BLOCK_HASH,
   CODE_BITS,
   GRANULE_SHIFT,
-  HASH_CODE,
   HASH_ENTRIES,
   HASH_STRIDE,
   OPERATIONS,
@@ -24,6 +23,10 @@ import { NO_ARM, OperationWriter } from "./operation-writer.ts";
 
 /** Longest block, in operations; RECORD.offset and RECORD.count are bytes. */
 const MAX_OPERATIONS = 32;
+const MAX_BLOCK_BYTES = BLOCK_BYTES + (MAX_OPERATIONS + 1) * RECORD_BYTES;
+/** The cache is a ring of so many segments: the oldest is emptied when room is needed. */
+const SEGMENTS = 16;
+const SEGMENT_BYTES = OPERATIONS_BYTES / SEGMENTS;
 const PAGE = 4096;
 
 /** What the translator asks of the region compiler: see `compiler/compiler.ts`. */
@@ -33,6 +36,8 @@ export interface CompiledCode {
   granulesOf(page: number): number;
   invalidate(start: number, end: number): void;
   blocksFlushed(): void;
+  /** Blocks in this range of addresses are gone. */
+  blocksEvicted(start: number, end: number): void;
 }
 
 export class Translator {
@@ -50,8 +55,11 @@ export class Translator {
   /** Blocks by machine page, for invalidation. */
   readonly #pages = new Map<number, number[]>();
   #next = OPERATIONS;
-  /** Blocks decoded since the domain started, and times the cache was emptied. */
-  readonly statistics = { blocks: 0, operations: 0, flushes: 0, invalidated: 0 };
+  /** The segment that is being filled, and where the blocks of each end. */
+  #segment = 0;
+  readonly #ends = new Int32Array(SEGMENTS);
+  /** Blocks decoded since the domain started, times the cache was emptied, and blocks dropped for their code or room. */
+  readonly statistics = { blocks: 0, operations: 0, flushes: 0, invalidated: 0, evicted: 0 };
 
   constructor(cpu: Cpu, interpreter: Interpreter, has: FeatureTest) {
     this.#cpu = cpu;
@@ -94,8 +102,72 @@ export class Translator {
     this.#pages.clear();
     this.#cutFrom = 0;
     this.#next = OPERATIONS;
+    this.#segment = 0;
+    this.#ends.fill(0);
     this.#compiled?.blocksFlushed();
     this.statistics.flushes++;
+  }
+
+  /** Go on in the next segment, whose blocks are the oldest. */
+  #nextSegment(): void {
+    this.#ends[this.#segment] = this.#next;
+    this.#segment = (this.#segment + 1) % SEGMENTS;
+    const start = OPERATIONS + this.#segment * SEGMENT_BYTES;
+    const end = this.#ends[this.#segment]!;
+    this.#ends[this.#segment] = 0;
+    if (end > start) this.#evict(start, end);
+    this.#next = start;
+  }
+
+  /** Forget the blocks in [start, end), which are whole segments. Not while a block runs. */
+  #evict(start: number, end: number): void {
+    const { i32 } = this.#cpu;
+    const pages = new Set<number>();
+    for (let block = start; block < end; block = this.#blockEnd(block)) {
+      const machine = i32[(block + BLOCK.machine) >> 2]!;
+      this.#unhash(block, machine);
+      pages.add(machine >>> 12);
+      const crossing = i32[(block + BLOCK.crossing) >> 2]!;
+      if (crossing !== 0) pages.add(crossing >>> 12);
+      this.statistics.evicted++;
+    }
+    for (const page of pages) this.#keep(page, (block) => block < start || block >= end);
+    if (this.#cutFrom >= start && this.#cutFrom < end) this.#cutFrom = 0;
+    this.#compiled?.blocksEvicted(start, end);
+    // Links are followed unseen. To look at all of them takes milliseconds, once in a segment.
+    for (const [segment, segmentEnd] of this.#ends.entries()) {
+      for (let block = OPERATIONS + segment * SEGMENT_BYTES; block < segmentEnd; block = this.#blockEnd(block))
+        this.#unlink(block, start, end);
+    }
+    this.#unlink(SCRATCH_BLOCK, start, end);
+  }
+
+  #blockEnd(block: number): number {
+    return block + BLOCK_BYTES + (this.#cpu.i32[(block + BLOCK.count) >> 2]! + 1) * RECORD_BYTES;
+  }
+
+  /** Clear the links of a block's operations that lead to blocks in [start, end). */
+  #unlink(block: number, start: number, end: number): void {
+    const { i32 } = this.#cpu;
+    const behind = this.#blockEnd(block) >> 2;
+    for (let at = (block + BLOCK_BYTES + RECORD.link) >> 2; at < behind; at += RECORD_BYTES >> 2) {
+      const link = i32[at]!;
+      if (link >= start && link < end) i32[at] = 0;
+    }
+  }
+
+  /** Of the blocks of a page keep those that `wanted` says, and mark the code that remains. */
+  #keep(page: number, wanted: (block: number) => boolean): void {
+    const kept: number[] = [];
+    let mask = this.#compiled?.granulesOf(page) ?? 0;
+    for (const block of this.#pages.get(page) ?? []) {
+      if (!wanted(block)) continue;
+      kept.push(block);
+      mask |= this.#granules(block, page);
+    }
+    this.#cpu.i32[(CODE_BITS >> 2) + page] = mask;
+    if (kept.length > 0) this.#pages.set(page, kept);
+    else this.#pages.delete(page);
   }
 
   /**
@@ -104,7 +176,7 @@ export class Translator {
    * Returns false when the first instruction must be fetched byte by byte instead.
    */
   translate(machine: number, eip: number, secondPage: () => number): boolean {
-    if (this.#next + BLOCK_BYTES + (MAX_OPERATIONS + 1) * RECORD_BYTES > OPERATIONS + OPERATIONS_BYTES) this.flush();
+    if (this.#next + MAX_BLOCK_BYTES > OPERATIONS + (this.#segment + 1) * SEGMENT_BYTES) this.#nextSegment();
     const cpu = this.#cpu;
     const writer = this.#writer;
     const instruction = this.#instruction;
@@ -157,7 +229,7 @@ export class Translator {
     this.#next = record + RECORD_BYTES;
     const code = crossing ? NEVER : (this.#compiled?.codeFor(block, machine, mode) ?? NEVER);
     i32[(block + BLOCK.code) >> 2] = code;
-    this.#enter(block, machine, mode, code);
+    enterBlock(i32, machine, mode, block, Math.max(code, 0));
     this.#protect(block, machine, Math.min(at, pageEnd) - machine);
     if (crossing) this.#protect(block, crossing, at - pageEnd);
     this.statistics.blocks++;
@@ -174,15 +246,6 @@ export class Translator {
     view.setUint16(first + RECORD.handler, fused, true);
     // What it does alone, for when a cut separates the two.
     i32[(first + RECORD.link) >> 2] = handler;
-  }
-
-  #enter(block: number, machine: number, mode: number, code: number): void {
-    const slot = hashSlot(machine) >> 2;
-    const { i32 } = this.#cpu;
-    i32[slot] = machine;
-    i32[slot + 1] = mode;
-    i32[slot + 2] = block;
-    i32[slot + (HASH_CODE >> 2)] = Math.max(code, 0);
   }
 
   /** Mark the granules that a block's code lies in, so that writes to them are seen. */
@@ -215,19 +278,8 @@ export class Translator {
       const list = this.#pages.get(page) ?? [];
       // Data beside code in one granule is common in DOS programs: mostly nothing is hit.
       if (!list.some((block) => this.#covers(block, start, stop))) continue;
-      const kept: number[] = [];
-      let mask = this.#compiled?.granulesOf(page) ?? 0;
-      for (const block of list) {
-        if (this.#covers(block, start, stop)) {
-          this.#kill(block);
-        } else {
-          kept.push(block);
-          mask |= this.#granules(block, page);
-        }
-      }
-      i32[word] = mask;
-      if (kept.length > 0) this.#pages.set(page, kept);
-      else this.#pages.delete(page);
+      for (const block of list) if (this.#covers(block, start, stop)) this.#kill(block);
+      this.#keep(page, (block) => !this.#covers(block, start, stop));
     }
   }
 
@@ -270,13 +322,19 @@ export class Translator {
     return mask;
   }
 
+  /** Take a block out of the table by which it is found. */
+  #unhash(block: number, machine: number): void {
+    const { i32 } = this.#cpu;
+    const slot = hashRecord(i32, machine, i32[(block + BLOCK.mode) >> 2]!);
+    if (slot >= 0 && i32[slot + 2] === block) i32[slot] = 0;
+  }
+
   /** Turn every operation of a block into one that looks the code up anew, and take it out of the cache. */
   #kill(block: number): void {
     const { i32 } = this.#cpu;
     const machine = i32[(block + BLOCK.machine) >> 2]!;
     const count = i32[(block + BLOCK.count) >> 2]!;
-    const slot = hashSlot(machine) >> 2;
-    if (i32[slot] === machine && i32[slot + 2] === block) i32[slot] = 0;
+    this.#unhash(block, machine);
     i32[(block + BLOCK.code) >> 2] = NEVER;
     this.#endAll(block, count);
     // A copy of its beginning may be what runs.
@@ -302,8 +360,8 @@ export class Translator {
    */
   cut(machine: number, count: number): boolean {
     const { i32, u8, view } = this.#cpu;
-    const slot = hashSlot(machine) >> 2;
-    if (i32[slot] !== machine || i32[slot + 1] !== this.#cpu.i32[WORD.modeKey]!) return false;
+    const slot = hashRecord(i32, machine, this.#cpu.i32[WORD.modeKey]!);
+    if (slot < 0) return false;
     const block = i32[slot + 2]!;
     const whole = i32[(block + BLOCK.count) >> 2]!;
     const n = Math.min(count, whole);

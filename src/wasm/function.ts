@@ -47,6 +47,7 @@ export class FunctionWriter {
   readonly #free: Record<ValueType, Local[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   readonly #scopes: Local[][] = [];
   #relocations: Relocation[] = [];
+  #unlikely: number[] = [];
   #depth = 0;
 
   constructor(type: FunctionType) {
@@ -57,6 +58,11 @@ export class FunctionWriter {
   /** Bytes of code written so far. */
   get size(): number {
     return this.#code.length;
+  }
+
+  /** Places of conditional instructions whose condition is hardly ever true: for {@link ModuleWriter.define}. */
+  get unlikelyPlaces(): readonly number[] {
+    return this.#unlikely;
   }
 
   /** Calls that wait for their callee's number: for {@link ModuleWriter.define}. Positions are those in `finish()`. */
@@ -71,15 +77,22 @@ export class FunctionWriter {
   insert(position: number, body: () => void): void {
     const code = this.#code;
     const relocations = this.#relocations;
+    const unlikely = this.#unlikely;
+    this.#unlikely = [];
     this.#code = new ByteWriter(512);
     this.#relocations = [];
     this.#setEnd = -1;
     body();
     const inserted = this.#code;
     code.insert(position, inserted);
+    inserted.release();
     this.#relocations = [
       ...this.#relocations.map(({ at, callee }) => ({ at: at + position, callee })),
       ...relocations.map(({ at, callee }) => ({ at: at < position ? at : at + inserted.length, callee })),
+    ];
+    this.#unlikely = [
+      ...this.#unlikely.map((at) => at + position),
+      ...unlikely.map((at) => (at < position ? at : at + inserted.length)),
     ];
     this.#code = code;
     this.#setEnd = -1;
@@ -227,13 +240,19 @@ export class FunctionWriter {
     this.#code.u8(OP.end);
   }
 
-  if(condition: I32, then: () => void, otherwise?: () => void): void {
+  /** As {@link if}, where the condition is hardly ever true: engines that take hints put `then` out of the way. */
+  unlikely(condition: I32, then: () => void, otherwise?: () => void): void {
+    this.if(condition, then, otherwise, true);
+  }
+
+  if(condition: I32, then: () => void, otherwise?: () => void, unlikely = false): void {
     const known = typeof condition === "number" ? condition : constantOf(condition);
     if (known !== undefined) {
       (known !== 0 ? then : otherwise)?.();
       return;
     }
     this.#push(condition);
+    if (unlikely) this.#unlikely.push(this.#code.length);
     this.#code.u8(OP.if);
     this.#code.u8(0x40);
     this.#depth++;
@@ -250,8 +269,10 @@ export class FunctionWriter {
     this.#code.op(OP.br, this.#depth - label.depth);
   }
 
-  brIf(condition: I32, label: Label): void {
+  /** `unlikely`: see {@link unlikely}. */
+  brIf(condition: I32, label: Label, unlikely = false): void {
     this.#push(condition);
+    if (unlikely) this.#unlikely.push(this.#code.length);
     this.#code.op(OP.br_if, this.#depth - label.depth);
   }
 
@@ -282,10 +303,7 @@ export class FunctionWriter {
     for (const arg of args) this.#push(arg);
     this.#code.u8(OP.call);
     this.#callee(callee);
-    for (const local of [...results].reverse()) {
-      this.#code.u8(OP.local_set);
-      this.#code.u32(local.index);
-    }
+    for (let i = results.length - 1; i >= 0; i--) this.#code.op(OP.local_set, results[i]!.index);
   }
 
   /** Leave by a call in tail position; needs an engine with tail calls. */
@@ -365,24 +383,29 @@ export class FunctionWriter {
     }
   }
 
-  /** The function body: local declarations, code, end. */
+  /** The function body: local declarations, code, end. Nothing can be written afterwards. */
   finish(): Uint8Array<ArrayBuffer> {
-    const out = new ByteWriter(this.#code.length + 64);
+    const head = new ByteWriter(64);
     const runs: { type: ValueType; count: number }[] = [];
     for (const type of this.#localTypes) {
       const last = runs.at(-1);
       if (last?.type === type) last.count++;
       else runs.push({ type, count: 1 });
     }
-    out.u32(runs.length);
+    head.u32(runs.length);
     for (const run of runs) {
-      out.u32(run.count);
-      out.u8(VALUE_TYPE[run.type]);
+      head.u32(run.count);
+      head.u8(VALUE_TYPE[run.type]);
     }
-    const head = out.length;
-    for (const [i, { at, callee }] of this.#relocations.entries()) this.#relocations[i] = { at: at + head, callee };
-    out.append(this.#code.bytes.subarray(0, this.#code.length));
-    out.u8(OP.end);
-    return out.finish();
+    this.#relocations = this.#relocations.map(({ at, callee }) => ({ at: at + head.length, callee }));
+    for (const [i, at] of this.#unlikely.entries()) this.#unlikely[i] = at + head.length;
+    const code = this.#code;
+    code.u8(OP.end);
+    const body = new Uint8Array(head.length + code.length);
+    body.set(head.bytes.subarray(0, head.length));
+    body.set(code.bytes.subarray(0, code.length), head.length);
+    head.release();
+    code.release();
+    return body;
   }
 }

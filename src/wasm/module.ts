@@ -18,13 +18,25 @@ export interface FunctionType {
 /** Bytes of an opcode and the longest LEB128 of 32 bits. */
 const MAX_OP = 6;
 
+/** Buffers of writers that are done: to begin with a large one costs more than to write into it. */
+const spare: Uint8Array[] = [];
+const SPARE_BUFFERS = 4;
+const SPARE_BYTES = 1 << 18;
+const NOTHING = new Uint8Array(0);
+
 /** A growable byte buffer with the encodings that WebAssembly uses. */
 export class ByteWriter {
   bytes: Uint8Array;
   length = 0;
 
   constructor(capacity = 256) {
-    this.bytes = new Uint8Array(capacity);
+    this.bytes = spare.pop() ?? new Uint8Array(capacity);
+  }
+
+  /** Give the buffer back: nothing will be written or read any more. */
+  release(): void {
+    if (spare.length < SPARE_BUFFERS && this.bytes.length <= SPARE_BYTES) spare.push(this.bytes);
+    this.bytes = NOTHING;
   }
 
   #grow(need: number): void {
@@ -144,6 +156,8 @@ interface ImportedFunction {
 interface DefinedFunction {
   readonly type: number;
   body: Uint8Array | undefined;
+  /** Places of `if`s that are hardly ever taken, in ascending order. */
+  unlikely: readonly number[];
   readonly exported: string | undefined;
   readonly reference: FunctionReference;
 }
@@ -209,17 +223,23 @@ export class ModuleWriter {
   /** Reserve a function, so that others can call it; its body is given later by {@link define}. */
   declare(type: FunctionType, exported?: string): FunctionReference {
     const reference = { index: this.#late ? -1 : this.#imports.length + this.#functions.length, type };
-    const entry = { type: this.type(type), body: undefined, exported, reference };
+    const entry: DefinedFunction = { type: this.type(type), body: undefined, unlikely: [], exported, reference };
     this.#functions.push(entry);
     this.#defined.set(reference, entry);
     return reference;
   }
 
   /** `body`: local declarations and code, as {@link FunctionWriter.finish} returns them. */
-  define(reference: FunctionReference, body: Uint8Array, relocations: readonly Relocation[] = []): void {
+  define(
+    reference: FunctionReference,
+    body: Uint8Array,
+    relocations: readonly Relocation[] = [],
+    unlikely: readonly number[] = [],
+  ): void {
     const slot = this.#defined.get(reference);
     if (!slot) throw new RangeError(`function ${reference.index} is not declared`);
     slot.body = body;
+    slot.unlikely = unlikely;
     if (relocations.length > 0) this.#relocations.push({ body, relocations });
   }
 
@@ -254,6 +274,25 @@ export class ModuleWriter {
     }
   }
 
+  /** WebAssembly branch hinting proposal: a custom section before the code, functions and places in ascending order. */
+  #branchHints(section: (id: number, fill: (writer: ByteWriter) => void) => void): void {
+    const hinted = this.#functions.filter((entry) => entry.unlikely.length > 0);
+    if (hinted.length === 0) return;
+    section(0, (w) => {
+      w.name("metadata.code.branch_hint");
+      w.u32(hinted.length);
+      for (const { reference, unlikely } of hinted) {
+        w.u32(reference.index);
+        w.u32(unlikely.length);
+        for (const at of unlikely) {
+          w.u32(at);
+          w.u32(1);
+          w.u8(0);
+        }
+      }
+    });
+  }
+
   finish(): Uint8Array<ArrayBuffer> {
     this.#resolve();
     const out = new ByteWriter(4096);
@@ -264,6 +303,7 @@ export class ModuleWriter {
       out.u8(id);
       out.u32(content.length);
       out.append(content.bytes.subarray(0, content.length));
+      content.release();
     };
     section(1, (w) => {
       w.u32(this.#types.length);
@@ -334,6 +374,7 @@ export class ModuleWriter {
         for (const reference of this.#elements) w.u32(reference.index);
       });
     }
+    this.#branchHints(section);
     section(10, (w) => {
       w.u32(this.#functions.length);
       for (const [position, entry] of this.#functions.entries()) {
@@ -342,7 +383,9 @@ export class ModuleWriter {
         w.append(entry.body);
       }
     });
-    return out.finish();
+    const bytes = out.finish();
+    out.release();
+    return bytes;
   }
 }
 

@@ -1,7 +1,7 @@
 /** A bare processor with 16 MB of RAM, for tests of instructions. Exceptions are reported, not delivered. */
 import { GPR, SEG } from "../../src/isa/state.ts";
 import { restoreState, saveState } from "../../src/isa/x87/environment.ts";
-import { DEFAULT_COMPILER } from "../../src/processor/compiler/compiler.ts";
+import { type CompilerOptions, DEFAULT_COMPILER } from "../../src/processor/compiler/compiler.ts";
 import { P2M_TYPE } from "../../src/processor/cpu.ts";
 import { EXIT, PROC, PROC2 } from "../../src/processor/exits.ts";
 import { MACHINE, STATE } from "../../src/processor/memory-map.ts";
@@ -54,13 +54,15 @@ function defaultTier(): Tier {
 /** CPU features of the test machine: everything implemented. */
 export const everything = (): boolean => true;
 
-export function createMachine(tier: Tier = defaultTier()): TestMachine {
+/** A machine for tests, on a tier or with a compiler of the test's own. */
+export function createMachine(tier: Tier | CompilerOptions = defaultTier()): TestMachine {
+  const compiler = typeof tier === "string" ? TIERS[tier] : tier;
   const processor = new Processor({
     machineBytes: RAM,
     bus: { mmioRead: (_gpa, bytes) => (bytes === 4 ? 0xffffffff : bytes === 2 ? 0xffff : 0xff), mmioWrite() {} },
     signature: 0,
     has: everything,
-    ...(TIERS[tier] && { compiler: TIERS[tier] }),
+    ...(compiler && { compiler }),
   });
   const { cpu } = processor;
   for (let frame = 0; frame < RAM >> 12; frame++) cpu.setP2m(frame, MACHINE + frame * 4096, P2M_TYPE.ram);

@@ -62,6 +62,8 @@ interface FastContext {
   /** Address of the state page. */
   readonly s: Value;
   exact(name: ExactName): FunctionReference;
+  /** Another of these functions. */
+  fast(name: FastName): FunctionReference;
 }
 
 interface FastFunction {
@@ -71,10 +73,18 @@ interface FastFunction {
 
 /** All functions by name; see `type` for parameters and results. */
 export const FAST = {
-  add: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, false, p) },
-  subtract: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, true, p) },
-  multiply: { type: FAST_BINARY, write: writeMultiply },
-  divide: { type: FAST_BINARY, write: writeDivide },
+  add: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "addOther", addUsual(false), p, addZero(false)) },
+  subtract: {
+    type: FAST_BINARY,
+    write: (c, ...p) => writeUsual(c, "subtractOther", addUsual(true), p, addZero(true)),
+  },
+  multiply: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "multiplyOther", multiplyUsual, p) },
+  divide: { type: FAST_BINARY, write: (c, ...p) => writeUsual(c, "divideOther", divideUsual, p) },
+  /** The same, for what the ones above hand on. */
+  addOther: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, false, p) },
+  subtractOther: { type: FAST_BINARY, write: (c, ...p) => writeAdd(c, true, p) },
+  multiplyOther: { type: FAST_BINARY, write: writeMultiply },
+  divideOther: { type: FAST_BINARY, write: writeDivide },
   squareRoot: { type: FAST_UNARY, write: writeSquareRoot },
   integral: { type: FAST_UNARY, write: (c, ...p) => exactly(c, "x87Integral", p) },
   /** (bits, fcw) → packed, significand: FLD of a binary32 or binary64. */
@@ -160,7 +170,7 @@ function roundAndLeave(
   const kept = variable(f, "i64", high);
   const rest = variable(f, "i64", low);
   const unit = variable(f, "i64", 1n);
-  f.if(i32.ne(i32.and(fcw, FCW.PC), PC.extended), () => {
+  f.unlikely(i32.ne(i32.and(fcw, FCW.PC), PC.extended), () => {
     const precision = f.let(i32.and(fcw, FCW.PC));
     const narrow = i64.select(i32.eq(precision, PC.double), 11n, i64.select(i32.eqz(precision), 40n, 0n));
     const dropped = f.let(narrow);
@@ -176,9 +186,145 @@ function roundAndLeave(
   const rounded = f.let(i64.add(kept.get, i64.select(up, unit.get, 0n)));
   const carried = f.let(i64.eqz(rounded));
   const biased = f.let(i32.add(exponent, carried));
-  f.if(i32.geU(i32.sub(biased, 1), EXT.exponent - 1), slow);
+  f.unlikely(i32.geU(i32.sub(biased, 1), EXT.exponent - 1), slow);
   f.result(i32.or(i32.or(sign, biased), packRounding(rest.get, up)));
   f.result(i64.or(rounded, i64.shl(bit64(carried), 63n)));
+}
+
+// ---- the usual case ---------------------------------------------------------------------------------------------
+
+/**
+ * Exponents from 2^-4096 to 2^4095 are usual: neither a sum nor a product can leave the format, and one test tells, for
+ * both operands, that they are no zeros, denormals, infinities or NaNs.
+ */
+const USUAL_EXPONENT = { first: 0x2fff, span: 0x2000 } as const;
+/** Nearest, 64 bits, inexact results masked. */
+const USUAL_CONTROL = FCW.PM | PC.extended | RC.nearest;
+const CONTROL_TESTED = FCW.PM | FCW.PC | FCW.RC;
+
+/** Operands with exponents taken out. */
+interface Usual {
+  readonly f: FunctionWriter;
+  readonly aSE: Value;
+  readonly aSig: Value;
+  readonly bSE: Value;
+  readonly bSig: Value;
+  readonly exponentA: Value;
+  readonly exponentB: Value;
+  /** Hand the operation on. */
+  other(): void;
+}
+
+/**
+ * Write `usual` behind a test that all is usual; other cases go to the function `other`, after `before` has had a look.
+ */
+function writeUsual(
+  c: FastContext,
+  other: FastName,
+  usual: (u: Usual) => void,
+  params: readonly Value[],
+  before?: (f: FunctionWriter, params: readonly Value[]) => void,
+): void {
+  const { f } = c;
+  const [aSE, aSig, bSE, bSig, fcw] = params as [Value, Value, Value, Value, Value];
+  const handOn = (): void => {
+    const results = [f.temporary("i32"), f.temporary("i64")] as const;
+    f.callInto(results, c.fast(other), ...params);
+    leave(f, results[0].get, results[1].get);
+  };
+  const exponentA = f.let(i32.and(aSE, EXT.exponent | WAS_DENORMAL));
+  const exponentB = f.let(i32.and(bSE, EXT.exponent | WAS_DENORMAL));
+  const { first, span } = USUAL_EXPONENT;
+  const exponents = i32.and(i32.or(i32.sub(exponentA, first), i32.sub(exponentB, first)), ~(span - 1));
+  const control = i32.xor(i32.and(fcw, CONTROL_TESTED), USUAL_CONTROL);
+  f.unlikely(i32.or(i32.or(exponents, control), i64.geS(i64.and(aSig, bSig), 0n)), () => {
+    before?.(f, params);
+    handOn();
+  });
+  usual({ f, aSE, aSig, bSE, bSig, exponentA, exponentB, other: handOn });
+}
+
+/** Round a normalized 128-bit significand to nearest, and leave. The exponent is known to fit. */
+function roundUsual(f: FunctionWriter, signExponent: Value, high: Value, low: Value): void {
+  // Above one half; one half itself when the last place is odd.
+  const up = f.let(i64.gtU(low, i64.sub(INTEGER_BIT, i64.and(high, 1n))));
+  leaveRounded(f, signExponent, high, low, up);
+}
+
+/** Leave with a significand, raised if `up`; `rest` is zero when that is exact. */
+function leaveRounded(f: FunctionWriter, signExponent: Value, high: Value, rest: Value, up: Value): void {
+  const rounded = f.let(i64.add(high, bit64(up)));
+  const flags = f.let(packRounding(rest, up));
+  f.unlikely(i64.eqz(rounded), () => leave(f, i32.or(i32.add(signExponent, 1), flags), i64.const(INTEGER_BIT)));
+  f.result(i32.or(signExponent, flags));
+  f.result(rounded);
+}
+
+function addUsual(subtract: boolean): (u: Usual) => void {
+  return ({ f, aSE, aSig, bSE, bSig, exponentA, exponentB, other }) => {
+    const seB = subtract ? f.let(i32.xor(bSE, EXT.sign)) : bSE;
+    const swap = f.let(i32.ltS(exponentA, exponentB));
+    const large = f.let(i64.select(swap, bSig, aSig));
+    const small = f.let(i64.select(swap, aSig, bSig));
+    const exponent = f.let(i32.select(swap, exponentB, exponentA));
+    const distance = f.let(i32.sub(exponent, i32.select(swap, exponentA, exponentB)));
+    const sign = f.let(i32.and(i32.select(swap, seB, aSE), EXT.sign));
+    f.unlikely(i32.gtU(distance, 63), other);
+    const shift = f.let(i64.extendU(distance));
+    const shifted = f.let(i64.shrU(small, shift));
+    // Two shifts, since one by 64 would be one by 0.
+    const rest = f.let(i64.shl(i64.shl(small, 1n), i64.xor(shift, 63n)));
+    f.if(i32.and(i32.xor(aSE, seB), EXT.sign), () => {
+      const below = f.let(bit64(i64.ne(rest, 0n)));
+      const difference = f.let(i64.sub(i64.sub(large, shifted), below));
+      // With equal exponents the second may be the larger.
+      const negative = f.let(i64.ltU(large, shifted));
+      const magnitude = f.let(i64.select(negative, i64.sub(0n, difference), difference));
+      f.unlikely(i64.eqz(magnitude), other);
+      const lower = f.let(i64.sub(0n, rest));
+      const zeros = f.let(i64.clz(magnitude));
+      const high = i64.or(i64.shl(magnitude, zeros), i64.shrU(i64.shrU(lower, 1n), i64.xor(zeros, 63n)));
+      const signOfResult = i32.xor(sign, i32.shl(negative, 15));
+      const biased = f.let(i32.or(i32.sub(exponent, i32.wrap(zeros)), signOfResult));
+      const rounded = f.let(high);
+      const up = f.let(i64.shl(lower, zeros));
+      roundAndReturn(f, biased, rounded, up);
+    });
+    const sum = f.let(i64.add(large, shifted));
+    const carry = f.let(i64.ltU(sum, large));
+    const halved = i64.or(i64.shrU(sum, 1n), INTEGER_BIT);
+    const restHalved = i64.or(i64.or(i64.shrU(rest, 1n), i64.and(rest, 1n)), i64.shl(sum, 63n));
+    const high = f.let(i64.select(carry, halved, sum));
+    const low = f.let(i64.select(carry, restHalved, rest));
+    roundUsual(f, f.let(i32.or(i32.add(exponent, carry), sign)), high, low);
+  };
+}
+
+/** {@link roundUsual} in the middle of a function. */
+function roundAndReturn(f: FunctionWriter, signExponent: Value, high: Value, low: Value): void {
+  roundUsual(f, signExponent, high, low);
+  f.return();
+}
+
+function multiplyUsual({ f, aSE, aSig, bSE, bSig, exponentA, exponentB }: Usual): void {
+  const high = mulHigh(f, aSig, bSig);
+  const low = f.let(i64.mul(aSig, bSig));
+  // The product of numbers in [1, 2) lies in [1, 4).
+  const wide = f.let(i64.ltS(high, 0n));
+  const doubled = i64.or(i64.shl(high, 1n), i64.shrU(low, 63n));
+  const normalized = f.let(i64.select(wide, high, doubled));
+  const rest = f.let(i64.select(wide, low, i64.shl(low, 1n)));
+  const exponent = i32.add(i32.sub(i32.add(exponentA, exponentB), EXT.bias), wide);
+  roundUsual(f, f.let(i32.or(exponent, signOfProduct(aSE, bSE))), normalized, rest);
+}
+
+function divideUsual({ f, aSE, aSig, bSE, bSig, exponentA, exponentB }: Usual): void {
+  const quotient = divideSignificands(f, aSig, bSig);
+  const { remainder, wide } = quotient;
+  const exponent = i32.add(i32.add(i32.sub(exponentA, exponentB), EXT.bias - 1), wide);
+  // A tie in the last place cannot happen.
+  const up = f.let(i64.gtU(remainder, i64.sub(bSig, remainder)));
+  leaveRounded(f, f.let(i32.or(exponent, signOfProduct(aSE, bSE))), quotient.value, remainder, up);
 }
 
 // ---- arithmetic -------------------------------------------------------------------------------------------------
@@ -194,7 +340,7 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
   const slow = (): void => exactly(c, subtract ? "x87Subtract" : "x87Add", params);
   const a: Extended = { signExponent: aSE, significand: aSig };
   const b: Extended = { signExponent: bSE, significand: bSig };
-  f.if(unusual(a, b, fcw), slow);
+  f.unlikely(unusual(a, b, fcw), slow);
   const exponentA = f.let(i32.and(aSE, EXT.exponent));
   const exponentB = f.let(i32.and(bSE, EXT.exponent));
   const signB = f.let(i32.and(subtract ? i32.xor(bSE, EXT.sign) : bSE, EXT.sign));
@@ -207,7 +353,7 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
   const exponent = f.let(i32.select(swap, exponentB, exponentA));
   const distance = f.let(i32.sub(exponent, i32.select(swap, exponentA, exponentB)));
   const sign = f.let(i32.select(swap, signB, signA));
-  f.if(i32.gtU(distance, 63), slow);
+  f.unlikely(i32.gtU(distance, 63), slow);
   const shift = f.let(i64.extendU(distance));
   const shifted = f.let(i64.shrU(small, shift));
   // Two shifts, since one by 64 would be one by 0.
@@ -219,7 +365,7 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
     i32.ne(signA, signB),
     () => {
       const difference = f.let(i64.sub(i64.sub(large, shifted), bit64(i64.ne(rest, 0n))));
-      f.if(i64.eqz(difference), slow);
+      f.unlikely(i64.eqz(difference), slow);
       const lower = f.let(i64.sub(0n, rest));
       const zeros = f.let(i64.clz(difference));
       f.set(high, i64.or(i64.shl(difference, zeros), i64.shrU(i64.shrU(lower, 1n), i64.sub(63n, zeros))));
@@ -238,6 +384,23 @@ function writeAdd(c: FastContext, subtract: boolean, params: readonly Value[]): 
   roundAndLeave(f, sign, biased.get, high.get, low.get, fcw, slow);
 }
 
+/** Leave with the sum of a zero and a number that is zero or normal, if all else is usual. */
+function addZero(subtract: boolean): (f: FunctionWriter, params: readonly Value[]) => void {
+  return (f, params) => {
+    const [aSE, aSig, seB, bSig, fcw] = params as [Value, Value, Value, Value, Value];
+    const bSE = f.let(subtract ? i32.xor(seB, EXT.sign) : seB);
+    const a: Extended = { signExponent: aSE, significand: aSig };
+    const b: Extended = { signExponent: bSE, significand: bSig };
+    f.if(i32.eq(i32.and(fcw, CONTROL_TESTED), USUAL_CONTROL), () => {
+      f.if(isZero(a), () => {
+        f.if(isZero(b), () => leave(f, i32.and(i32.and(aSE, bSE), EXT.sign), i64.const(0n)));
+        f.if(i32.eqz(isSpecial(b)), () => leave(f, i32.and(bSE, 0xffff), bSig));
+      });
+      f.if(i32.and(isZero(b), i32.eqz(isSpecial(a))), () => leave(f, i32.and(aSE, 0xffff), aSig));
+    });
+  };
+}
+
 function signOfProduct(aSE: Value, bSE: Value): Value {
   return i32.and(i32.xor(aSE, bSE), EXT.sign);
 }
@@ -246,7 +409,13 @@ function writeMultiply(c: FastContext, ...params: Value[]): void {
   const { f } = c;
   const [aSE, aSig, bSE, bSig, fcw] = params as [Value, Value, Value, Value, Value];
   const slow = (): void => exactly(c, "x87Multiply", params);
-  f.if(unusual({ signExponent: aSE, significand: aSig }, { signExponent: bSE, significand: bSig }, fcw), slow);
+  const a: Extended = { signExponent: aSE, significand: aSig };
+  const b: Extended = { signExponent: bSE, significand: bSig };
+  f.if(unusual(a, b, fcw), () => {
+    const zeroAnd = (x: Extended, y: Extended): Value => i32.and(isZero(x), i32.or(isZero(y), i32.eqz(isSpecial(y))));
+    f.if(i32.or(zeroAnd(a, b), zeroAnd(b, a)), () => leave(f, signOfProduct(aSE, bSE), i64.const(0n)));
+    slow();
+  });
   const exponent = i32.add(i32.and(aSE, EXT.exponent), i32.and(bSE, EXT.exponent));
   const high = mulHigh(f, aSig, bSig);
   const low = f.let(i64.mul(aSig, bSig));
@@ -267,17 +436,23 @@ function writeDivide(c: FastContext, ...params: Value[]): void {
   const { f } = c;
   const [aSE, aSig, bSE, bSig, fcw] = params as [Value, Value, Value, Value, Value];
   const slow = (): void => exactly(c, "x87Divide", params);
-  f.if(unusual({ signExponent: aSE, significand: aSig }, { signExponent: bSE, significand: bSig }, fcw), slow);
-  const large = f.let(i64.geU(aSig, bSig));
-  const shift = f.let(bit64(large));
-  const numerator = f.let(i64.shrU(aSig, shift));
-  const below = f.let(i64.shl(i64.and(aSig, shift), 63n));
+  f.unlikely(unusual({ signExponent: aSE, significand: aSig }, { signExponent: bSE, significand: bSig }, fcw), slow);
+  const { value, remainder, wide } = divideSignificands(f, aSig, bSig);
   const difference = i32.sub(i32.and(aSE, EXT.exponent), i32.and(bSE, EXT.exponent));
-  const exponent = f.let(i32.add(i32.add(difference, EXT.bias - 1), large));
+  const exponent = f.let(i32.add(i32.add(difference, EXT.bias - 1), wide));
+  const rest = f.let(restOf(remainder, bSig));
+  roundAndLeave(f, signOfProduct(aSE, bSE), exponent, value, rest, fcw, slow);
+}
+
+/** Quotient of two normalized significands, normalized: `wide` says that it is 1 or more, and was halved. */
+function divideSignificands(f: FunctionWriter, a: Value, b: Value): { value: Value; remainder: Value; wide: Value } {
+  const wide = f.let(i64.geU(a, b));
+  const shift = f.let(bit64(wide));
+  const numerator = f.let(i64.shrU(a, shift));
+  const below = f.let(i64.shl(i64.and(a, shift), 63n));
   const remainder = f.local("i64");
-  const quotient = f.let(divideWide(f, numerator, below, bSig, remainder));
-  const rest = f.let(restOf(remainder.get, bSig));
-  roundAndLeave(f, signOfProduct(aSE, bSE), exponent, quotient, rest, fcw, slow);
+  const value = f.let(divideWide(f, numerator, below, b, remainder));
+  return { value, remainder: remainder.get, wide };
 }
 
 function writeSquareRoot(c: FastContext, ...params: Value[]): void {
@@ -285,7 +460,7 @@ function writeSquareRoot(c: FastContext, ...params: Value[]): void {
   const [aSE, aSig, fcw] = params as [Value, Value, Value];
   const slow = (): void => exactly(c, "x87SquareRoot", params);
   const a: Extended = { signExponent: aSE, significand: aSig };
-  f.if(i32.or(i32.or(isSpecial(a), i32.and(aSE, EXT.sign)), unusualControl(fcw)), slow);
+  f.unlikely(i32.or(i32.or(isSpecial(a), i32.and(aSE, EXT.sign)), unusualControl(fcw)), slow);
   const exponent = f.let(i32.sub(i32.and(aSE, EXT.exponent), EXT.bias));
   const odd = f.let(i32.and(exponent, 1));
   // 2^(2k)·1.x is halved to fit 128 bits, 2^(2k+1)·1.x stands as it is.
@@ -407,7 +582,7 @@ function writeCompare(c: FastContext, ...params: Value[]): void {
   const [aSE, aSig, bSE, bSig, fcw, quiet] = params as [Value, Value, Value, Value, Value, Value];
   const a: Extended = { signExponent: aSE, significand: aSig };
   const b: Extended = { signExponent: bSE, significand: bSig };
-  f.if(i32.or(isSpecial(a), isSpecial(b)), () => {
+  f.unlikely(i32.or(isSpecial(a), isSpecial(b)), () => {
     const odd = (x: Extended): Value => i32.and(isSpecial(x), i32.eqz(isZero(x)));
     f.if(i32.or(odd(a), odd(b)), () => {
       const args = [i32.and(aSE, OPERAND), aSig, i32.and(bSE, OPERAND), bSig, fcw, quiet];

@@ -4,7 +4,7 @@
  */
 import type { FeatureTest } from "../../isa/opcode-map.ts";
 import { type Cpu, MODE } from "../cpu.ts";
-import { hashSlot } from "../interpreter/block-hash.ts";
+import { hashRecord } from "../interpreter/block-hash.ts";
 import type { Interpreter } from "../interpreter/generate.ts";
 import { BLOCK, CODE_REF, NEVER } from "../interpreter/record.ts";
 import {
@@ -17,7 +17,7 @@ import {
   USER_TABLES,
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
-import { discover, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { discover, type GraphLimits, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
 import { generatedText, guestText, type RegionProfile } from "./profile.ts";
 import { type CallOut, compileRegion, type RegionEntry, type RegionTarget } from "./region.ts";
 import { RegionModule } from "./region-module.ts";
@@ -55,7 +55,9 @@ export interface CompilerHost {
 }
 
 const PAGE = 4096;
-const LIMITS = { instructions: 400, pages: CODE_REF.pages } as const;
+/** How much code a region takes at first, and one that is made anew because it should have more. */
+const FIRST_LIMITS = { instructions: 240, pages: 4 } as const;
+const LIMITS = { instructions: 600, pages: CODE_REF.pages } as const;
 /** Regions in one module. */
 const BATCH = 32;
 /** Executions of a block before it is looked at again, after it was found to be part of a region being made. */
@@ -69,6 +71,9 @@ const MAX_GENERATIONS = 10;
 /** Executions until a block is looked at again whose neighbours are being compiled: a part of the threshold. */
 const RETRY_SHIFT = 3;
 const MIN_RETRY = 16;
+/** How often busy regions are looked for, ms, and entries a ms that make one busy: 5 % of the time goes into them. */
+const MERGE_MS = 50;
+const BUSY_ENTRIES = 1500;
 /** Host ms that one turn of the generator takes, about. */
 const TURN_MS = 4;
 
@@ -93,6 +98,10 @@ class Region {
   entered = -1;
   /** Offsets of blocks that were entered although they were no entries: now they are. */
   readonly extra: readonly number[];
+  /** Linear address of its origin when it was made. */
+  readonly origin: number;
+  /** Its entry counter when busy regions were last looked for. */
+  counted = 0;
   /** Offset of the block it was made for. */
   readonly head: number;
   /** How often it has been made anew. */
@@ -101,11 +110,14 @@ class Region {
   replaces: Region | undefined;
   /** Machine offsets of blocks in it that were found hot although it is there, once. */
   readonly met = new Set<number>();
+  /** It took in the code of its neighbours. */
+  merged = false;
   /** Another one is going to take its place. */
   replaced = false;
 
-  constructor(mode: number, graph: RegionGraph, extra: readonly number[]) {
+  constructor(mode: number, graph: RegionGraph, extra: readonly number[], origin: number) {
     this.mode = mode;
+    this.origin = origin;
     this.graph = graph;
     this.extra = extra;
     this.head = graph.blocks.keys().next().value!;
@@ -141,6 +153,8 @@ export class Compiler {
   readonly #host: CompilerHost;
   readonly #queue: Region[] = [];
   #compiling = false;
+  /** Host ms when busy regions were last looked for. */
+  #merged = performance.now();
   /** Regions, waiting and installed, by machine page. */
   readonly #pages = new Map<number, Region[]>();
   /** Regions with a direct jump to a machine address outside of them. */
@@ -232,12 +246,27 @@ export class Compiler {
   }
 
   #make(machine: number, eip: number, mode: number): Region | undefined {
-    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, { head: eip & (PAGE - 1), others: [] });
-    return graph && new Region(mode, graph, []);
+    const roots = { head: eip & (PAGE - 1), others: [] };
+    const taken = (at: number): boolean => this.#taken(at, mode, undefined);
+    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, roots, FIRST_LIMITS, taken);
+    return graph && new Region(mode, graph, [], eip & -PAGE);
+  }
+
+  /** Whether the block at `machine` is an entry of a region other than `own`, or part of one being made. */
+  #taken(machine: number, mode: number, own: Region | undefined): boolean {
+    const entry = this.#entries.get(entryKey(machine, mode));
+    if (entry) return entry.region !== own;
+    const near = this.#pages.get(machine >>> 12);
+    if (!near) return false;
+    for (const region of near) {
+      if (region.slot === 0 && region !== own && region.mode === mode && region.covers(machine, machine + 1))
+        return true;
+    }
+    return false;
   }
 
   /** The region anew, with what is known now and the block at `machine`, which stands at `eip`. */
-  #grow(old: Region, machine: number, eip: number): Region | undefined {
+  #grow(old: Region, machine: number, eip: number, merge = false): Region | undefined {
     const place = old.placeOf(machine)!;
     const origin = (eip - place.offset) | 0;
     const page = old.graph.pages.find(({ distance }) => distance === 0)?.machine;
@@ -248,10 +277,11 @@ export class Compiler {
     const direct = old.graph.exits.has(machine);
     const extra = direct ? old.extra : [...old.extra, place.offset];
     const others = [...new Set([...old.extra, place.offset])];
-    const graph = this.#discover(page, origin, old.mode, { head: old.head, others });
+    const taken = merge ? () => false : (at: number): boolean => this.#taken(at, old.mode, old);
+    const graph = this.#discover(page, origin, old.mode, { head: old.head, others }, LIMITS, taken);
     if (!graph) return undefined;
     old.replaced = true;
-    const region = new Region(old.mode, graph, extra);
+    const region = new Region(old.mode, graph, extra, origin);
     region.replaces = old;
     region.generation = old.generation + 1;
     return region;
@@ -262,7 +292,14 @@ export class Compiler {
   }
 
   /** Find the code of a region whose origin is the machine page `page`, mapped at `origin`. */
-  #discover(page: number, origin: number, mode: number, roots: GraphRoots): RegionGraph | undefined {
+  #discover(
+    page: number,
+    origin: number,
+    mode: number,
+    roots: GraphRoots,
+    limits: GraphLimits,
+    taken: (machine: number) => boolean,
+  ): RegionGraph | undefined {
     const { cpu, has } = this.#host;
     const table = this.#executeTable(mode);
     const { threshold } = this.options;
@@ -281,11 +318,12 @@ export class Compiler {
           return host < 0 ? -1 : host & -PAGE;
         },
         worthwhile: (at) => {
-          const slot = hashSlot(at) >> 2;
-          if (cpu.i32[slot] !== at || cpu.i32[slot + 1] !== mode) return this.options.immediate ? 1 : 0;
+          const slot = hashRecord(cpu.i32, at, mode);
+          if (slot < 0) return this.options.immediate ? 1 : 0;
           const found = cpu.i32[slot + 2]!;
           return isHot(cpu.i32[(found + BLOCK.code) >> 2]!) ? cpu.i32[(found + BLOCK.bytes) >> 2]! : 0;
         },
+        taken,
         blocksOn: (on) =>
           this.#host
             .blocksOn(on)
@@ -296,14 +334,42 @@ export class Compiler {
             .filter((machine) => (machine & -PAGE) === on),
       },
       roots,
-      LIMITS,
+      limits,
     );
   }
 
   // ---- compiling ------------------------------------------------------------------------------------------------
 
+  /** Let regions that are entered more than `least` times since the last look take in what others have of their loops. */
+  #mergeBusy(least: number): void {
+    const { cpu } = this.#host;
+    let busiest: Region | undefined;
+    let most = least;
+    for (const region of this.#installed) {
+      const entered = this.#entered(region);
+      const since = (entered - region.counted) >>> 0;
+      region.counted = entered;
+      if (since <= most || region.replaced || region.merged || region.mode !== cpu.get("modeKey")) continue;
+      most = since;
+      busiest = region;
+    }
+    if (!busiest) return;
+    busiest.merged = true;
+    const { machine } = busiest.entries[0]!;
+    const region = this.#grow(busiest, machine, (busiest.origin + busiest.head) | 0, true);
+    if (!region) return;
+    region.merged = true;
+    this.#protect(region);
+    this.#queue.push(region);
+  }
+
   /** Compile what waits, if nothing is being compiled; results arrive when the event loop turns. */
   poll(): void {
+    const now = performance.now();
+    if (now - this.#merged > MERGE_MS && !this.options.immediate) {
+      this.#mergeBusy((now - this.#merged) * BUSY_ENTRIES);
+      this.#merged = now;
+    }
     if (this.#compiling || this.#queue.length === 0) return;
     const made = this.#generate();
     if (!made) return;
@@ -414,8 +480,8 @@ export class Compiler {
     if (known && index > 0 && known.region.graph.instructions > region.graph.instructions) return;
     const code = (region.slot << CODE_REF.slotShift) | (entry.page << CODE_REF.pageShift) | index;
     this.#entries.set(key, { region, code });
-    const slot = hashSlot(entry.machine) >> 2;
-    if (cpu.i32[slot] !== entry.machine || cpu.i32[slot + 1] !== region.mode) return;
+    const slot = hashRecord(cpu.i32, entry.machine, region.mode);
+    if (slot < 0) return;
     const block = cpu.i32[slot + 2]!;
     cpu.i32[(block + BLOCK.code) >> 2] = code;
     cpu.i32[slot + (HASH_CODE >> 2)] = code;
@@ -499,6 +565,15 @@ export class Compiler {
     }
   }
 
+  /** Some of the decoded blocks are gone. */
+  blocksEvicted(start: number, end: number): void {
+    for (const { holders } of this.#installed) {
+      let kept = 0;
+      for (const block of holders) if (block < start || block >= end) holders[kept++] = block;
+      holders.length = kept;
+    }
+  }
+
   #mark(start: number, end: number): void {
     this.#host.cpu.i32[(CODE_BITS >> 2) + (start >>> 12)]! |= granules(start, end - start);
   }
@@ -522,8 +597,8 @@ export class Compiler {
       const key = entryKey(entry.machine, region.mode);
       if (this.#entries.get(key)?.region !== region) continue;
       this.#entries.delete(key);
-      const slot = hashSlot(entry.machine) >> 2;
-      if (cpu.i32[slot] === entry.machine && cpu.i32[slot + 1] === region.mode) cpu.i32[slot + (HASH_CODE >> 2)] = 0;
+      const slot = hashRecord(cpu.i32, entry.machine, region.mode);
+      if (slot >= 0) cpu.i32[slot + (HASH_CODE >> 2)] = 0;
     }
     for (const block of region.holders) {
       const at = (block + BLOCK.code) >> 2;

@@ -35,7 +35,8 @@ export const UNKNOWN_FLAGS: KnownFlags = { kind: undefined, carryValid: false };
 /** What code behind needs of the flags: nothing but to leave with them, CF, or all. */
 export const NEED = { none: 0, carry: 1, all: 2 } as const;
 
-const EXPLICIT = flagKind("explicit", 32);
+/** Zero, as the state page has it between regions. */
+const EXPLICIT = flagKind("explicit", 8);
 
 function usesA(op: FlagOp): boolean {
   return op !== "explicit" && op !== "logic" && op !== "inc" && op !== "dec";
@@ -57,6 +58,9 @@ export class FlagState {
   /** The locals hold all of it. */
   #settled = true;
   #carryValid = false;
+  /** What the kind local holds, where that is known. */
+  #kindLocal: number | undefined;
+  #touched = false;
 
   constructor(f: FunctionWriter, locals: FlagLocals, functions: FlagFunctions) {
     this.#f = f;
@@ -76,6 +80,7 @@ export class FlagState {
     this.#r = r.get;
     this.#c = c.get;
     this.#settled = true;
+    this.#kindLocal = known.kind;
     this.#carryValid = known.carryValid || (known.kind !== undefined && usesC(flagKindParts(known.kind).op));
   }
 
@@ -84,14 +89,30 @@ export class FlagState {
     return this.#settled;
   }
 
+  /** Whether code so far has anything to do with flags, and so with the locals. */
+  get touched(): boolean {
+    return this.#touched;
+  }
+
+  /** Whether an expression reads the locals, which {@link finish} may change. */
+  concerns(value: Value): boolean {
+    const { kind, a, r, c } = this.#locals;
+    const found: Value[] = [];
+    collectLocals(value, found);
+    return found.some((node) => node === a.get || node === r.get || node === c.get || node === kind.get);
+  }
+
   /** What the locals hold now; only after {@link settle}. */
   known(): KnownFlags {
     return { kind: this.#kind, carryValid: this.#carryValid };
   }
 
-  /** The values that later code may still read. */
-  values(): Value[] {
-    return [this.#a, this.#r, this.#c, ...(this.#b ? [this.#b] : [])];
+  /** Add to `into` the nodes of locals that later code may still read by way of the flags. */
+  collectLocals(into: Value[]): void {
+    collectLocals(this.#a, into);
+    collectLocals(this.#r, into);
+    collectLocals(this.#c, into);
+    if (this.#b) collectLocals(this.#b, into);
   }
 
   #set(kind: number, a: Value, b: Value | undefined, r: Value, c: Value): void {
@@ -101,6 +122,7 @@ export class FlagState {
     this.#r = r;
     this.#c = c;
     this.#settled = false;
+    this.#touched = true;
   }
 
   setOperation(op: Exclude<FlagOp, "explicit">, bits: number, a: Value, b: Value, r: Value, count: number): void {
@@ -142,6 +164,7 @@ export class FlagState {
     this.#f.set(c, call(this.#functions.carry(), ...args));
     this.#f.set(r, result);
     this.#f.set(kind, EXPLICIT);
+    this.#touched = true;
     this.setExplicit();
   }
 
@@ -166,9 +189,9 @@ export class FlagState {
     return i32.shl(carryFlagOf(this.#kind!, this.#a, this.#b, this.#r, this.#c), 31);
   }
 
-  /** What was read of flags that are not settled is computed now: settling changes the locals that it may be made of. */
+  /** What was read of flags that are not settled is computed now if it is made of locals that settling changes. */
   #read(value: Value): Value {
-    return this.#settled || value.kind === KIND.local ? value : this.#f.let(value);
+    return this.#settled || !this.concerns(value) ? value : this.#f.let(value);
   }
 
   carryFlag(): Value {
@@ -193,7 +216,8 @@ export class FlagState {
     if (usesC(op) && this.#c !== c.get) f.set(c, this.#c);
     if (usesA(op)) f.set(a, this.#a);
     f.set(r, result);
-    f.set(kind, this.#kind!);
+    if (this.#kindLocal !== this.#kind) f.set(kind, this.#kind!);
+    this.#kindLocal = this.#kind;
     this.#settled = true;
     this.#c = c.get;
     if (op === "explicit") this.#r = r.get;
@@ -221,4 +245,15 @@ export class FlagState {
       }
     }
   }
+}
+
+function collectLocals(value: Value, into: Value[]): void {
+  if (value.kind === KIND.local) {
+    into.push(value);
+    return;
+  }
+  if (value.a) collectLocals(value.a, into);
+  if (value.b) collectLocals(value.b, into);
+  if (value.c) collectLocals(value.c, into);
+  if (value.args) for (const arg of value.args) collectLocals(arg, into);
 }

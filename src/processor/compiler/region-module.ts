@@ -6,7 +6,7 @@ import { EXACT, FAST, type FastName, writeFast } from "../../isa/x87/fast.ts";
 import { i32 } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, type FunctionType, ModuleWriter } from "../../wasm/module.ts";
-import { blockSlot } from "../interpreter/block-hash.ts";
+import { findBlock } from "../interpreter/block-hash.ts";
 import { BLOCK_HASH, HASH_CODE, STATE } from "../memory-map.ts";
 import { hostAddress } from "../shadow.ts";
 
@@ -38,7 +38,7 @@ export class RegionModule {
 
   /** The same for a function of i32s. */
   importI32(name: string, params: number, results = 1): FunctionReference {
-    return this.import(name, { params: types(params), results: types(results) });
+    return this.#imports.get(name) ?? this.import(name, { params: types(params), results: types(results) });
   }
 
   /** Names of what the module imports besides its memory. */
@@ -54,8 +54,13 @@ export class RegionModule {
     reference = this.#module.declare(type);
     this.#fast.set(name, reference);
     const f = new FunctionWriter(type);
-    writeFast(name, { f, s: i32.const(STATE), exact: (exact) => this.import(exact, EXACT[exact].type) });
-    this.#module.define(reference, f.finish(), f.relocations);
+    writeFast(name, {
+      f,
+      s: i32.const(STATE),
+      exact: (exact) => this.import(exact, EXACT[exact].type),
+      fast: (other) => this.fast(other),
+    });
+    this.#module.define(reference, f.finish(), f.relocations, f.unlikelyPlaces);
     return reference;
   }
 
@@ -69,9 +74,7 @@ export class RegionModule {
     const f = new FunctionWriter(reference.type);
     const host = f.let(hostAddress(i32.const(executeTable), f.params[0]!.get));
     f.if(i32.ltS(host, 0), () => f.return(0));
-    const slot = f.let(blockSlot(host));
-    const other = i32.or(i32.xor(i32.load(slot, BLOCK_HASH), host), i32.xor(i32.load(slot, BLOCK_HASH + 4), mode));
-    f.if(other, () => f.return(0));
+    const slot = findBlock(f, host, mode, () => f.return(0));
     f.result(i32.load(slot, BLOCK_HASH + HASH_CODE));
     this.#module.define(reference, f.finish(), f.relocations);
     return reference;
@@ -83,7 +86,7 @@ export class RegionModule {
   }
 
   define(reference: FunctionReference, f: FunctionWriter): void {
-    this.#module.define(reference, f.finish(), f.relocations);
+    this.#module.define(reference, f.finish(), f.relocations, f.unlikelyPlaces);
   }
 
   finish(): Uint8Array<ArrayBuffer> {

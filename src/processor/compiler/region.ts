@@ -5,7 +5,7 @@
  */
 
 import { formBits } from "../../isa/decoder.ts";
-import { EFLAGS, OSZAPC } from "../../isa/flags.ts";
+import { EFLAGS } from "../../isa/flags.ts";
 import { FIELD, type FieldName, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
 import { call, constantOf, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
@@ -13,12 +13,13 @@ import type { FunctionReference } from "../../wasm/module.ts";
 import { v128 } from "../../wasm/simd.ts";
 import { CODE_REF, NEXT, STATUS } from "../interpreter/record.ts";
 import { EXECUTE_TABLE, REGION_RECORD, SHADOW, STATE, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
-import { hostAddress } from "../shadow.ts";
+import { hostAddress, PLAIN_TEST } from "../shadow.ts";
 import { FlagState, type KnownFlags, NEED, UNKNOWN_FLAGS } from "./flag-state.ts";
 import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
 import { LAZY_FLAGS } from "./lazy-flags.ts";
 import { RegionBuilder } from "./region-builder.ts";
 import type { RegionModule } from "./region-module.ts";
+import { flagNeeds, vectorsNamed } from "./region-scan.ts";
 import { type Item, structure } from "./structure.ts";
 import { X87Compiler } from "./x87.ts";
 import { planX87 } from "./x87-plan.ts";
@@ -76,7 +77,9 @@ interface Node {
   arrivals: number;
   /** Loop entries check the budget. */
   checked: boolean;
+  /** What a predecessor that was written before has left in the flag locals. */
   known: KnownFlags | undefined;
+  written: boolean;
 }
 
 /** Compile `graph`, whose first block is the main entry, into `module`. */
@@ -117,6 +120,11 @@ class RegionCompiler {
   readonly #returnEip: Local;
   readonly #returnEntry: Local;
   readonly #epoch: Local;
+  /** PLAIN_TEST: a constant that takes six bytes where a local takes two. Engines see through it. */
+  readonly #plainTest: Local;
+  /** Whether the region calls helpers or arms, and whether it jumps to computed places. */
+  #called = false;
+  #jumps = false;
   readonly #labels = new Map<number, Branch>();
   #leaveLabel!: Label;
   #exitLabel!: Label;
@@ -148,6 +156,7 @@ class RegionCompiler {
     this.#returnEip = local();
     this.#returnEntry = local();
     this.#epoch = local();
+    this.#plainTest = local();
     const read = SHADOW.readSupervisor + (target.user ? USER_TABLES : 0);
     this.#tables = { read, write: read + WRITE_TABLE, execute: read + EXECUTE_TABLE };
     this.#flags = new FlagState(f, this.#flagLocals, {
@@ -161,10 +170,13 @@ class RegionCompiler {
       registers: this.#registers,
       vectors: this.#vectors,
       base: this.#base.get,
+      plainTest: this.#plainTest.get,
       readTable: this.#tables.read,
       writeTable: this.#tables.write,
       leave: () => this.#leave(),
       leaveIf: (condition) => this.#leaveIf(condition),
+      note: () => this.#note(),
+      leaveNotedIf: (condition) => this.#leaveNotedIf(condition),
     });
     const plan = planX87(graph);
     this.#x87 =
@@ -193,7 +205,7 @@ class RegionCompiler {
             this.#outcomeLabel = outcome;
             this.#sequence(this.#items);
           });
-          this.#callEnded();
+          if (this.#called) this.#callEnded();
         });
         this.#left();
         f.br(exit);
@@ -224,6 +236,7 @@ class RegionCompiler {
     const blocks = [...this.#graph.blocks.values()];
     for (const [number, block] of blocks.entries()) this.#numbers.set(block.offset, number);
     this.#dispatcher = blocks.length;
+    this.#jumps = blocks.some(({ terminator }) => terminator.kind === "indirect");
     for (const block of blocks) {
       this.#nodes.push({
         block,
@@ -233,6 +246,7 @@ class RegionCompiler {
         arrivals: 0,
         checked: false,
         known: undefined,
+        written: false,
       });
     }
     const loops = new Set<number>();
@@ -395,7 +409,7 @@ class RegionCompiler {
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
     for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
     if (bound > 0) {
-      f.if(i32.ltS(this.#budget.get, bound), () => {
+      f.unlikely(i32.ltS(this.#budget.get, bound), () => {
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
       });
@@ -452,8 +466,9 @@ class RegionCompiler {
     const node = this.#nodes[number]!;
     const { block } = node;
     const count = block.instructions.length;
+    node.written = true;
     if (node.checked) {
-      f.if(i32.ltS(this.#budget.get, this.#bound(number)), () => {
+      f.unlikely(i32.ltS(this.#budget.get, this.#bound(number)), () => {
         f.set(this.#eip, this.#at(block.offset));
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
@@ -477,6 +492,11 @@ class RegionCompiler {
     return i32.add(this.#base.get, offset);
   }
 
+  /** Whether a block takes the flags as its only predecessor, yet to be written, leaves them. */
+  #isToldFlags(node: Node): boolean {
+    return node.arrivals === 1 && !node.written;
+  }
+
   /** What is known of the flags when a block begins: with a single way to come, what its predecessor left. */
   #arrivingFlags(node: Node): KnownFlags {
     if (node.arrivals === 1 && node.known) return node.known;
@@ -490,13 +510,16 @@ class RegionCompiler {
     const { terminator } = block;
     const ending = this.#builder.ending;
     let need: number = NEED.none;
-    for (const next of successors) need = Math.max(need, this.#nodes[next]!.need);
+    // A block that is reached from here only will be told how they stand.
+    for (const next of successors)
+      if (!this.#isToldFlags(this.#nodes[next]!)) need = Math.max(need, this.#nodes[next]!.need);
+    let condition = terminator.kind === "branch" && ending?.kind === "branch" ? ending.condition : undefined;
     // Read before the flags are put in order for those behind.
-    const condition = terminator.kind === "branch" && ending?.kind === "branch" ? f.let(ending.condition) : undefined;
+    if (condition && this.#flags.concerns(condition)) condition = f.let(condition);
     this.#flags.finish(need);
     this.#x87?.settle();
     for (const next of successors) this.#nodes[next]!.known = this.#flags.known();
-    if (block.returnTo !== undefined) {
+    if (this.#jumps && block.returnTo !== undefined) {
       const back = this.#numbers.get(block.returnTo);
       const entry = back === undefined ? -1 : this.#nodes[back]!.entry;
       if (entry >= 0) {
@@ -574,14 +597,29 @@ class RegionCompiler {
 
   // ---- leaving --------------------------------------------------------------------------------------------------
 
+  /** Say where the current instruction stands. */
+  #note(): void {
+    this.#f.set(this.#where, this.#leaving);
+  }
+
   #leave(): void {
     this.#x87?.flush();
-    this.#f.set(this.#where, this.#leaving);
+    this.#note();
     this.#f.br(this.#leaveLabel);
   }
 
-  #leaveIf(condition: Value): void {
-    this.#f.if(condition, () => this.#leave());
+  #leaveIf(condition: I32): void {
+    this.#note();
+    this.#leaveNotedIf(condition);
+  }
+
+  #leaveNotedIf(condition: I32): void {
+    if (this.#x87?.pending) {
+      this.#f.unlikely(condition, () => {
+        this.#x87?.flush();
+        this.#f.br(this.#leaveLabel);
+      });
+    } else this.#f.brIf(condition, this.#leaveLabel, true);
   }
 
   /** Behind the leave label: nothing of the current instruction has happened. */
@@ -596,9 +634,10 @@ class RegionCompiler {
   /** Call a helper or an arm for an instruction that has no semantics here. */
   #callOut(instruction: RegionInstruction, count: number): void {
     const f = this.#f;
+    this.#called = true;
     this.#flags.makeExplicit();
     this.#builder.forgetRegisters();
-    this.#storeRegisters();
+    this.#storeRegisters(this.#builder.used);
     this.#x87?.settle();
     this.#x87?.store();
     this.#setField("flagsResult", this.#flagLocals.r.get);
@@ -615,29 +654,27 @@ class RegionCompiler {
         ? call(this.#module.importI32("helper", 2), link, REGION_RECORD)
         : call(this.#module.importI32("arm", 2), arm, REGION_RECORD);
     f.set(this.#status, status);
-    this.#loadRegisters();
+    this.#loadRegisters(this.#builder.used);
     this.#x87?.afterCall(instruction);
     f.set(this.#flagLocals.r, this.#field("flagsResult"));
     f.set(this.#flagLocals.c, this.#field("flagsCarry"));
-    f.if(this.#status.get, () => {
+    f.unlikely(this.#status.get, () => {
       f.set(this.#where, this.#leaving);
       f.br(this.#outcomeLabel);
     });
     // The call may have written to the region's own code.
-    f.if(i32.ne(this.#field("codeEpoch"), this.#epoch.get), () => {
+    f.unlikely(i32.ne(this.#field("codeEpoch"), this.#epoch.get), () => {
       f.set(this.#eip, this.#at(instruction.offset + instruction.length));
       f.set(this.#budget, i32.add(this.#budget.get, undone - 1));
       f.set(this.#result, NEXT.dispatch);
       f.br(this.#exitLabel);
     });
     this.#flags.setExplicit();
-    f.set(this.#flagLocals.kind, 0);
   }
 
   /** Behind the outcome label: a call said something else than to go on. */
   #callEnded(): void {
     const f = this.#f;
-    f.set(this.#flagLocals.kind, 0);
     f.brIf(i32.eq(this.#status.get, STATUS.fault), this.#leaveLabel);
     f.set(this.#eip, this.#field("startEip"));
     const undone = i32.sub(i32.and(this.#where.get, (1 << WHERE_SHIFT) - 1), 1);
@@ -646,13 +683,16 @@ class RegionCompiler {
     f.br(this.#exitLabel);
   }
 
-  #storeRegisters(): void {
-    for (const [i, offset] of REGISTERS.entries()) this.#f.store32(STATE, this.#registers[i]!.get, offset);
+  /** Store the general registers of which `which` has the bits, and the XMM registers. */
+  #storeRegisters(which: number): void {
+    for (const [i, offset] of REGISTERS.entries())
+      if (which & (1 << i)) this.#f.store32(STATE, this.#registers[i]!.get, offset);
     for (const [number, local] of this.#vectors) this.#f.store128(STATE, local.get, XMM_REGS + number * XMM_STRIDE);
   }
 
-  #loadRegisters(): void {
-    for (const [i, offset] of REGISTERS.entries()) this.#f.set(this.#registers[i]!, i32.load(STATE, offset));
+  #loadRegisters(which: number): void {
+    for (const [i, offset] of REGISTERS.entries())
+      if (which & (1 << i)) this.#f.set(this.#registers[i]!, i32.load(STATE, offset));
     for (const [number, local] of this.#vectors) this.#f.set(local, v128.load(STATE, XMM_REGS + number * XMM_STRIDE));
   }
 
@@ -670,32 +710,37 @@ class RegionCompiler {
       for (const { distance: d, machine } of pages) {
         const linear = f.let(i32.add(this.#base.get, d << 12));
         const mapped = hostAddress(i32.const(this.#tables.execute), linear);
-        f.if(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
+        f.unlikely(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
       }
     }
-    this.#loadRegisters();
-    const { kind, a, r, c } = this.#flagLocals;
-    f.set(kind, this.#field("flagsKind"));
-    f.set(a, this.#field("flagsOperand"));
-    f.set(r, this.#field("flagsResult"));
-    f.set(c, this.#field("flagsCarry"));
+    this.#loadRegisters(this.#builder.used);
+    if (this.#flags.touched) {
+      const { kind, a, r, c } = this.#flagLocals;
+      f.set(kind, this.#field("flagsKind"));
+      f.set(a, this.#field("flagsOperand"));
+      f.set(r, this.#field("flagsResult"));
+      f.set(c, this.#field("flagsCarry"));
+    }
     f.set(this.#budget, this.#field("budget"));
-    f.set(this.#epoch, this.#field("codeEpoch"));
+    f.set(this.#plainTest, PLAIN_TEST);
+    if (this.#called) f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
     this.#x87?.load(f.let(this.#depthOfEntry()));
-    const first = this.#entries[0]!;
-    f.set(this.#returnEip, this.#at(first.offset));
+    // As if the main entry had been called: returnEntry is zero.
+    if (this.#jumps) f.set(this.#returnEip, this.#at(this.#entries[0]!.offset));
   }
 
   #epilogue(): void {
     const f = this.#f;
-    this.#storeRegisters();
+    this.#storeRegisters(this.#builder.written);
     this.#x87?.store();
-    const { kind, a, r, c } = this.#flagLocals;
-    this.#setField("flagsKind", kind.get);
-    this.#setField("flagsOperand", a.get);
-    this.#setField("flagsResult", r.get);
-    this.#setField("flagsCarry", c.get);
+    if (this.#flags.touched) {
+      const { kind, a, r, c } = this.#flagLocals;
+      this.#setField("flagsKind", kind.get);
+      this.#setField("flagsOperand", a.get);
+      this.#setField("flagsResult", r.get);
+      this.#setField("flagsCarry", c.get);
+    }
     this.#setField("budget", this.#budget.get);
     this.#setField("eip", this.#eip.get);
     f.result(this.#result.get);
@@ -706,54 +751,4 @@ class RegionCompiler {
 interface Branch {
   readonly label: Label;
   readonly select: number;
-}
-
-/** Instructions on XMM0 without naming it. */
-const IMPLIES_XMM0 = /^P?BLENDV|^PCMP[EI]STRM/;
-
-/** Numbers of the XMM registers that instructions of the region work on. */
-function vectorsNamed(graph: RegionGraph): Set<number> {
-  const named = new Set<number>();
-  for (const { instructions } of graph.blocks.values()) {
-    for (const { form, memory, reg, rm } of instructions) {
-      if (form!.row.traits.vector === undefined) continue;
-      if (IMPLIES_XMM0.test(form!.row.mnemonic)) named.add(0);
-      for (const code of form!.operands) {
-        if (/^V[wdqx]$/.test(code)) named.add(reg);
-        else if (/^[WU][wdqx]$/.test(code) && !memory) named.add(rm);
-      }
-    }
-  }
-  return named;
-}
-
-/** Flags that instructions read before they give all of them a value, and those they give one. */
-function flagNeeds(
-  instructions: readonly RegionInstruction[],
-  x87: X87Compiler | undefined,
-): { reads: number; written: number } {
-  let reads = 0;
-  let written = 0;
-  for (const instruction of instructions) {
-    const { traits } = instruction.form!.row;
-    if (x87?.inlines(instruction)) {
-      const effect = x87.flagEffect(instruction);
-      reads |= effect.reads & ~written;
-      written |= effect.writes;
-      continue;
-    }
-    // Calls put the flags in order by themselves.
-    if (isCalled(instruction)) {
-      written = OSZAPC;
-      break;
-    }
-    const touched = ((traits.writes ?? 0) | (traits.undefined ?? 0)) & OSZAPC;
-    // A shift keeps the flags when its count is zero only.
-    const count = instruction.form!.operands.at(-1);
-    const shifts = count === "1" || (count === "Ibu" && (instruction.immediate & 31) !== 0);
-    const read = shifts && touched === OSZAPC ? 0 : (traits.reads ?? 0) & OSZAPC;
-    reads |= read & ~written;
-    written |= touched;
-  }
-  return { reads, written };
 }

@@ -196,6 +196,11 @@ export class X87Compiler {
     });
   }
 
+  /** Whether {@link flush} has anything to write out. */
+  get pending(): boolean {
+    return this.#known !== 0 || this.#hasOutcome || this.#c1 !== "status";
+  }
+
   /** Write out what is known but not yet in locals. What is known stays so: for code that does not come back, too. */
   flush(): void {
     const f = this.#f;
@@ -453,18 +458,27 @@ export class X87Compiler {
     const f = this.#f;
     const { fraction, bias } = format === "r32" ? { fraction: 23, bias: 127 } : { fraction: 52, bias: 1023 };
     const largest = bias * 2 + 1;
+    const magnitudeBits = format === "r32" ? 31 : 63;
     const se = f.temporary("i32");
     const sig = f.temporary("i64");
     const wide = format === "r32" ? f.let(i64.extendU(bits)) : bits;
     const high = format === "r32" ? bits : f.let(i32.wrap(i64.shrU(bits, 32n)));
     const exponent = f.let(i32.and(i32.shrU(high, format === "r32" ? fraction : fraction - 32), largest));
-    f.if(
-      i32.ltU(i32.sub(exponent, 1), largest - 1),
+    f.unlikely(
+      i32.geU(i32.sub(exponent, 1), largest - 1),
+      () =>
+        f.if(
+          i64.eqz(i64.shl(wide, BigInt(64 - magnitudeBits))),
+          () => {
+            f.set(se, i32.and(i32.shrU(high, 16), EXT.sign));
+            f.set(sig, 0n);
+          },
+          () => unusual(se, sig),
+        ),
       () => {
         f.set(se, i32.or(i32.and(i32.shrU(high, 16), EXT.sign), i32.add(exponent, EXT.bias - bias)));
         f.set(sig, i64.or(i64.shl(wide, BigInt(63 - fraction)), INTEGER_BIT));
       },
-      () => unusual(se, sig),
     );
     return { signExponent: se.get, significand: sig.get };
   }

@@ -11,7 +11,7 @@ import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { BLOCK_HASH, EXECUTE_TABLE, STATE } from "../memory-map.ts";
 import { hostAddress } from "../shadow.ts";
 import type { ArmContext } from "./arm.ts";
-import { blockSlot } from "./block-hash.ts";
+import { findBlock } from "./block-hash.ts";
 import { BLOCK, BLOCK_BYTES, BLOCK_FLAG, NEXT, RECORD, RECORD_BYTES, RUN, SKIP, STATUS } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
 
@@ -198,9 +198,7 @@ export class DispatchLoop {
         f.set(host, call(this.#shared.fetchFill, linear));
         f.if(i32.ltS(machine, 0), () => this.#leave(RUN.miss));
       });
-      const slot = f.let(blockSlot(machine));
-      const otherMode = i32.xor(i32.load(slot, BLOCK_HASH + 4), this.#load("modeKey"));
-      f.if(i32.or(i32.xor(i32.load(slot, BLOCK_HASH), machine), otherMode), () => this.#leave(RUN.miss));
+      const slot = findBlock(f, machine, f.let(this.#load("modeKey")), () => this.#leave(RUN.miss));
       f.set(this.#block, i32.load(slot, BLOCK_HASH + 8));
       const flags = f.let(i32.load(this.#block.get, BLOCK.flags));
       const linkSlot = f.let(this.#load("linkSlot"));

@@ -1,0 +1,105 @@
+/**
+ * Guest memory in compiled regions: the probe of the shadow table, the access, and the call that serves what is not
+ * plain. Addresses and values must be ready: they are written out more than once. Flags are put in order first, for who
+ * comes after a fault.
+ */
+import { SEG, segmentField } from "../../isa/state.ts";
+import { call, type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
+import { i64x2, v128 } from "../../wasm/simd.ts";
+import { STATE } from "../memory-map.ts";
+import { hostAddress, notPlain } from "../shadow.ts";
+import type { RegionContext } from "./region-context.ts";
+
+export class RegionMemory {
+  readonly #context: RegionContext;
+
+  constructor(context: RegionContext) {
+    this.#context = context;
+  }
+
+  /** Linear address of `offset` in a segment, checked for `bytes` and the kind of access. */
+  linear(offset: Value, bytes: number, write: boolean, segment: number): Value {
+    // Regions are compiled for flat segments only; FS and GS are never taken to be.
+    if (segment === SEG.DS || segment === SEG.SS || segment === SEG.ES) return offset;
+    const { f, flags } = this.#context;
+    flags.settle();
+    const part = (name: "base" | "readLow" | "readHigh" | "writeLow" | "writeHigh"): Value =>
+      i32.load(STATE, segmentField(segment, name));
+    const low = part(write ? "writeLow" : "readLow");
+    const high = f.let(part(write ? "writeHigh" : "readHigh"));
+    const outside = i32.or(i32.ltU(offset, low), i32.gtU(offset, high));
+    // The interpreter finds the fault again, and raises it.
+    this.#context.leaveIf(bytes > 1 ? i32.or(outside, i32.ltU(i32.sub(high, offset), bytes - 1)) : outside);
+    return f.let(i32.add(part("base"), offset));
+  }
+
+  /** Host address at which `bytes` can be accessed; `slow` finds it where the table does not know. */
+  #address(table: number, linear: Value, bytes: number, slow: "readAddress" | "modifyAddress"): Value {
+    const { f, flags, module } = this.#context;
+    flags.settle();
+    const host = f.temporary("i32");
+    f.set(host, hostAddress(i32.const(table), linear));
+    f.unlikely(notPlain(host.get, bytes, this.#context.plainTest), () => {
+      this.#context.note();
+      f.set(host, call(module.importI32(slow, 2), linear, bytes));
+      this.#context.leaveNotedIf(i32.ltS(host.get, 0));
+    });
+    return host.get;
+  }
+
+  load(linear: Value, bits: number): Value {
+    const { f } = this.#context;
+    const host = this.#address(this.#context.readTable, linear, bits / 8, "readAddress");
+    switch (bits) {
+      case 8:
+        return f.let(i32.load8u(host));
+      case 16:
+        return f.let(i32.load16u(host));
+      case 32:
+        return f.let(i32.load(host));
+      case 64:
+        return f.let(i64.load(host));
+      default:
+        return f.let(v128.load(host));
+    }
+  }
+
+  /** Host address of an operand that is read and will be written by {@link storeAt}. */
+  modify(linear: Value, bits: number): Value {
+    return this.#address(this.#context.writeTable, linear, bits / 8, "modifyAddress");
+  }
+
+  storeAt(host: Value, operand: I32 | I64, bits: number): void {
+    const { f } = this.#context;
+    const value = operand as I32;
+    if (bits === 8) f.store8(host, value);
+    else if (bits === 16) f.store16(host, value);
+    else if (bits === 32) f.store32(host, value);
+    else if (bits === 64) f.store64(host, operand as I64);
+    else f.store128(host, operand as Value);
+  }
+
+  store(linear: Value, value: I32 | I64, bits: number): void {
+    const { f, flags } = this.#context;
+    flags.settle();
+    const host = f.let(hostAddress(i32.const(this.#context.writeTable), linear));
+    f.unlikely(
+      notPlain(host, bits / 8, this.#context.plainTest),
+      () => {
+        this.#context.note();
+        this.#context.leaveNotedIf(this.#writeSlow(linear, value, bits));
+      },
+      () => this.storeAt(host, value, bits),
+    );
+  }
+
+  #writeSlow(linear: Value, operand: I32 | I64, bits: number): Value {
+    const { module } = this.#context;
+    if (bits <= 32) return call(module.importI32("writeSlow", 3), linear, operand as I32, bits / 8);
+    const value = typeof operand === "object" ? operand : i64.const(operand as bigint);
+    if (bits === 64)
+      return call(module.import("writeSlow64", { params: ["i32", "i64"], results: ["i32"] }), linear, value);
+    const slow = module.import("writeSlow128", { params: ["i32", "i64", "i64"], results: ["i32"] });
+    return call(slow, linear, i64x2.extract(value, 0), i64x2.extract(value, 1));
+  }
+}

@@ -1,0 +1,338 @@
+/**
+ * Operands of instructions in compiled regions, by the interface that semantics are written against. What the operands of
+ * an encoding are is worked out once for each operand size.
+ */
+import type { Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
+import { type Form, MEMORY_OPERAND, type OperandCode, operandBits, VECTOR_OPERAND } from "../../isa/row.ts";
+import { FPU_REGS, FPU_STRIDE, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
+import { FORMS } from "../../isa/table.ts";
+import { type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
+import type { Local } from "../../wasm/function.ts";
+import { i16x8, i32x4, i64x2, v128 } from "../../wasm/simd.ts";
+import { STATE } from "../memory-map.ts";
+import type { RegionInstruction } from "./graph.ts";
+import type { RegionBuilder } from "./region-builder.ts";
+import type { RegionContext } from "./region-context.ts";
+
+/** Offset of sign and exponent in an x87 register, and what an MMX write puts there (SDM 3A 12.2). */
+export const SIGN_EXPONENT = 8;
+const MMX_EXPONENT = 0xffff;
+
+/** What an operand is. */
+export type OperandPlan =
+  | { readonly kind: "constant"; readonly bits: number; readonly value: number }
+  /** `word`: cut to 16 bits. */
+  | { readonly kind: "immediate"; readonly bits: number; readonly second: boolean; readonly word: boolean }
+  | { readonly kind: "memory"; readonly bits: number; readonly access: "r" | "w" | "rw" }
+  /** `field`: of ModRM; or `number`. */
+  | {
+      readonly kind: "register";
+      readonly bits: number;
+      readonly field: "rm" | "reg" | "fixed";
+      readonly number: number;
+    }
+  | { readonly kind: VectorKind; readonly bits: number; readonly field: "rm" | "reg" };
+
+const plans: (readonly OperandPlan[] | undefined)[] = new Array(FORMS.length * 8).fill(undefined);
+
+/** Operands of an instruction whose form works on `bits` (8, 16 or 32) bits. */
+export function operandPlans(instruction: RegionInstruction, bits: number): readonly OperandPlan[] {
+  const form = instruction.form!;
+  const index = form.id * 8 + (bits >> 4) * 2 + (instruction.memory ? 1 : 0);
+  const known = plans[index];
+  if (known !== undefined) return known;
+  let immediates = 0;
+  const made = form.operands.map((code, position) => {
+    const second = /^[IJ]/.test(code) || code === "Ap" ? immediates++ > 0 : false;
+    return planOf(form, code, position, bits, instruction.memory, second);
+  });
+  plans[index] = made;
+  return made;
+}
+
+function planOf(
+  form: Form,
+  code: OperandCode,
+  position: number,
+  size: number,
+  memory: boolean,
+  second: boolean,
+): OperandPlan {
+  const bits = operandBits(code, size);
+  if (/^[IJ]/.test(code) || code === "Ap")
+    return { kind: "immediate", bits, second, word: code === "Iz" && size === 16 };
+  if (code === "1" || code === "3") return { kind: "constant", bits: 8, value: Number(code) };
+  if (/^[MO]/.test(code) || (memory && MEMORY_OPERAND.test(code)))
+    return { kind: "memory", bits, access: position === 0 ? (form.row.traits.dst ?? "rw") : "r" };
+  if (VECTOR_OPERAND.test(code))
+    return { kind: /^[PQN]/.test(code) ? "mmx" : "sse", bits, field: /^[WQUN]/.test(code) ? "rm" : "reg" };
+  const fixed = (number: number, width = bits): OperandPlan => ({
+    kind: "register",
+    bits: width,
+    field: "fixed",
+    number,
+  });
+  switch (code) {
+    case "CL":
+      return fixed(1, 8);
+    case "DX":
+      return fixed(2, 16);
+    case "AL":
+    case "AX":
+    case "eAX":
+      return fixed(0);
+    default:
+  }
+  if (code[0] === "Z") return fixed(form.opcode & 7);
+  return { kind: "register", bits, field: code[0] === "G" ? "reg" : "rm", number: 0 };
+}
+
+/** The operand that a plan describes. */
+export function makeOperand(builder: RegionBuilder, instruction: RegionInstruction, plan: OperandPlan): Operand {
+  switch (plan.kind) {
+    case "register": {
+      const { field, number } = plan;
+      return builder.register(field === "fixed" ? number : instruction[field], plan.bits);
+    }
+    case "immediate": {
+      const value = plan.second ? instruction.immediate2 : instruction.immediate;
+      return new ConstantOperand(plan.word ? value & 0xffff : value, plan.bits);
+    }
+    case "memory":
+      return builder.memory(plan.bits, plan.access);
+    case "constant":
+      return new ConstantOperand(plan.value, plan.bits);
+    default:
+      return builder.vectorOperand(plan.kind, instruction[plan.field], plan.bits);
+  }
+}
+
+class ConstantOperand implements Operand {
+  readonly bits: number;
+  readonly memory = false;
+  readonly #value: number;
+
+  constructor(value: number, bits: number) {
+    this.bits = bits;
+    this.#value = value;
+  }
+
+  read(): Value {
+    return i32.const(this.#value);
+  }
+
+  write(): never {
+    throw new TypeError("operand is read-only");
+  }
+
+  address(): never {
+    return noAddress();
+  }
+
+  readAt(): never {
+    return noAddress();
+  }
+}
+
+/** A general register. */
+export class RegisterOperand implements Operand {
+  readonly bits: number;
+  readonly memory = false;
+  readonly #builder: RegionBuilder;
+  readonly #number: number;
+
+  constructor(builder: RegionBuilder, number: number, bits: number) {
+    this.bits = bits;
+    this.#builder = builder;
+    this.#number = number;
+  }
+
+  read(): Value {
+    return this.#builder.readRegister(this.#number, this.bits);
+  }
+
+  write(value: I32 | I64): void {
+    this.#builder.writeRegister(this.#number, this.bits, value as I32);
+  }
+
+  address(): never {
+    return noAddress();
+  }
+
+  readAt(): never {
+    return noAddress();
+  }
+}
+
+const VECTOR_BYTES = 16;
+
+/** A memory operand of the builder's current instruction. */
+export class MemoryOperand implements Operand {
+  readonly bits: number;
+  readonly memory = true;
+  readonly #builder: RegionBuilder;
+  readonly #access: "r" | "w" | "rw";
+  readonly #segment: number;
+  readonly #aligned: boolean;
+  #offset: Value | undefined;
+  /** Host address of a read-modify-write operand, once it was read. */
+  #host: Value | undefined;
+
+  constructor(builder: RegionBuilder, bits: number, access: "r" | "w" | "rw", instruction: RegionInstruction) {
+    this.bits = bits;
+    this.#builder = builder;
+    this.#access = access;
+    this.#segment = instruction.segment;
+    this.#aligned = bits === VECTOR_BYTES * 8 && !instruction.form!.row.traits.unaligned;
+  }
+
+  address(): Value {
+    this.#offset ??= this.#builder.operandAddress(this.bits);
+    return this.#offset;
+  }
+
+  #place(write: boolean): Value {
+    // Flags first: what they were made of has just been computed.
+    this.#builder.settleFlags();
+    const linear = this.#builder.accesses.linear(this.address(), this.bits / 8, write, this.#segment);
+    if (this.#aligned) this.#builder.checkAligned(linear, VECTOR_BYTES);
+    return linear;
+  }
+
+  read(): Value {
+    const { accesses, f } = this.#builder;
+    const { bits } = this;
+    if (this.#access !== "rw") return accesses.load(this.#place(false), bits);
+    const host = accesses.modify(this.#place(true), bits);
+    this.#host = host;
+    return f.let(bits === 8 ? i32.load8u(host) : bits === 16 ? i32.load16u(host) : i32.load(host));
+  }
+
+  write(value: I32 | I64): void {
+    const { accesses } = this.#builder;
+    if (this.#host) {
+      accesses.storeAt(this.#host, value, this.bits);
+      return;
+    }
+    const linear = this.#place(true);
+    accesses.store(linear, typeof value === "object" ? this.#builder.let(value) : value, this.bits);
+  }
+
+  readAt(displacement: I32, bits: number): Value {
+    const { accesses } = this.#builder;
+    const at = this.#builder.wrapped(i32.add(this.address(), displacement));
+    return accesses.load(accesses.linear(at, bits / 8, false, this.#segment), bits);
+  }
+}
+
+/** A vector register in a local. */
+class LocalVector implements VectorRegister {
+  readonly #context: RegionContext;
+  readonly #local: Local;
+
+  constructor(context: RegionContext, local: Local) {
+    this.#context = context;
+    this.#local = local;
+  }
+
+  get(): Value {
+    // What is read is copied: it must not change when the register does.
+    return this.#context.f.let(this.#local.get);
+  }
+
+  set(value: Value): void {
+    this.#context.f.set(this.#local, value);
+  }
+}
+
+/** A vector register in the state page. */
+class StateVector implements VectorRegister {
+  readonly #context: RegionContext;
+  readonly #kind: VectorKind;
+  readonly #offset: number;
+
+  constructor(context: RegionContext, kind: VectorKind, offset: number) {
+    this.#context = context;
+    this.#kind = kind;
+    this.#offset = offset;
+  }
+
+  get(): Value {
+    const { f } = this.#context;
+    return f.let(this.#kind === "sse" ? v128.load(STATE, this.#offset) : i64.load(STATE, this.#offset));
+  }
+
+  set(value: Value): void {
+    const { f } = this.#context;
+    if (this.#kind === "sse") {
+      f.store128(STATE, value, this.#offset);
+      return;
+    }
+    f.store64(STATE, value, this.#offset);
+    f.store16(STATE, MMX_EXPONENT, this.#offset + SIGN_EXPONENT);
+  }
+}
+
+/** Where a vector register stands in the state page. */
+function stateOffset(kind: VectorKind, number: number): number {
+  return kind === "sse" ? XMM_REGS + number * XMM_STRIDE : FPU_REGS + number * FPU_STRIDE;
+}
+
+/** A whole vector register. */
+export function vectorRegister(context: RegionContext, kind: VectorKind, number: number): VectorRegister {
+  const local = kind === "sse" ? context.vectors.get(number) : undefined;
+  return local ? new LocalVector(context, local) : new StateVector(context, kind, stateOffset(kind, number));
+}
+
+/** A vector register, or the lowest `bits` bits of one. */
+export class VectorOperand implements Operand {
+  readonly bits: number;
+  readonly memory = false;
+  readonly vector: VectorRegister;
+  readonly #context: RegionContext;
+  readonly #local: Local | undefined;
+  readonly #whole: boolean;
+  readonly #offset: number;
+
+  constructor(context: RegionContext, kind: VectorKind, number: number, bits: number) {
+    this.bits = bits;
+    this.vector = vectorRegister(context, kind, number);
+    this.#context = context;
+    this.#local = kind === "sse" ? context.vectors.get(number) : undefined;
+    this.#whole = bits === (kind === "sse" ? VECTOR_BYTES * 8 : 64);
+    this.#offset = stateOffset(kind, number);
+  }
+
+  read(): Value {
+    const { f } = this.#context;
+    const { bits } = this;
+    if (this.#whole) return this.vector.get();
+    const local = this.#local;
+    if (bits === 64) return f.let(local ? i64x2.extract(local.get, 0) : i64.load(STATE, this.#offset));
+    if (local) return f.let(bits === 16 ? i16x8.extractU(local.get, 0) : i32x4.extract(local.get, 0));
+    return f.let(bits === 16 ? i32.load16u(STATE, this.#offset) : i32.load(STATE, this.#offset));
+  }
+
+  write(value: I32 | I64): void {
+    const { f } = this.#context;
+    const { bits } = this;
+    const local = this.#local;
+    if (this.#whole) this.vector.set(value as Value);
+    else if (local && bits === 64) f.set(local, i64x2.replace(local.get, 0, i64.const(value as I64)));
+    else if (local) f.set(local, i32x4.replace(local.get, 0, i32.const(value as I32)));
+    else if (bits === 64) f.store64(STATE, value as I64, this.#offset);
+    else f.store32(STATE, value as I32, this.#offset);
+  }
+
+  address(): never {
+    return noAddress();
+  }
+
+  readAt(): never {
+    return noAddress();
+  }
+}
+
+function noAddress(): never {
+  throw new TypeError("operand has no address");
+}
