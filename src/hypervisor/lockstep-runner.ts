@@ -43,7 +43,6 @@ export class Hypervisor implements MmioBus, InlinePorts {
   bus: MmioBus | undefined;
   ports: InlinePorts | undefined;
   ticks: Cpu["ticks"] = () => 0;
-  tickRate: Cpu["tickRate"] = () => ({ step: 0, reach: 0 });
   /** Where deeds of the hypervisor are noted. */
   deeds: Deed[] | undefined;
   /** Not as recorded: what the guest asked for, the first time. */
@@ -136,12 +135,6 @@ export class Hypervisor implements MmioBus, InlinePorts {
 
   time(pc: number): number {
     return this.#answer("read of the time-stamp counter", 0, 0, 0, () => this.ticks(pc));
-  }
-
-  rate(): ReturnType<Cpu["tickRate"]> {
-    const step = this.#answer("ticks per instruction", 0, 0, 0, () => this.tickRate().step);
-    const reach = this.#answer("reach of ticks", 0, 0, 0, () => this.tickRate().reach);
-    return { step, reach };
   }
 }
 

@@ -83,11 +83,11 @@ export class Lockstep {
     hypervisor.ports = cpu.inlinePorts;
     other.hypervisor.ports = cpu.inlinePorts;
     hypervisor.ticks = cpu.ticks;
-    hypervisor.tickRate = cpu.tickRate;
     for (const runner of [this.#checked, other]) {
       if (hypervisor.ports) runner.processor.cpu.inlinePorts = runner.hypervisor;
       runner.processor.cpu.ticks = (pc) => runner.hypervisor.time(pc);
-      runner.processor.cpu.tickRate = () => runner.hypervisor.rate();
+      // Which reads of the time-stamp counter the engine answers by itself depends on when it was last left.
+      runner.processor.cpu.tickRate = () => ({ step: 0, reach: 0 });
     }
     other.processor.cpu.u8.set(cpu.u8.subarray(P2M, P2M + P2M_BYTES), P2M);
     other.processor.cpu.u8.set(cpu.u8.subarray(MACHINE, MACHINE + this.#checkpoint.length), MACHINE);
