@@ -83,6 +83,7 @@ export class Lockstep {
     hypervisor.ports = cpu.inlinePorts;
     other.hypervisor.ports = cpu.inlinePorts;
     hypervisor.ticks = cpu.ticks;
+    // Between two looks at the clock both count by themselves, and alike.
     for (const runner of [this.#checked, other]) {
       if (hypervisor.ports) runner.processor.cpu.inlinePorts = runner.hypervisor;
       runner.processor.cpu.ticks = (pc) => runner.hypervisor.time(pc);
