@@ -72,12 +72,6 @@ async function measure(body: readonly string[]): Promise<number> {
 }
 
 /** All rows by name: ns for one turn of the loop. */
-export async function runX87Bench(report: (name: string, ns: number) => void): Promise<Record<string, number>> {
-  const results: Record<string, number> = {};
-  for (const [name, body] of Object.entries(ROWS)) {
-    const ns = await measure(body);
-    results[name] = Math.round(ns * 10) / 10;
-    report(name, ns);
-  }
-  return results;
+export async function runX87Bench(report: (name: string, ns: number) => void): Promise<void> {
+  for (const [name, body] of Object.entries(ROWS)) report(name, await measure(body));
 }

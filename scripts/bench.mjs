@@ -1,4 +1,5 @@
 // Benchmarks. npm run bench                       micro-benchmarks, with ratios to the saved baseline
+//             npm run bench -- compiled system    only these sections: interpreter compiled x87 paging system
 //             npm run bench -- --save             … and save them as the baseline
 //             npm run bench -- --peers DIR        the guest set in DIR (built there) beside other emulators and the host
 import { spawnSync } from "node:child_process";
@@ -10,26 +11,40 @@ import { ROOT, runScript, SetupError, setup } from "./setup.mjs";
 
 const BASELINE = join(ROOT, "bench", "baseline.json");
 
-/** Micro-benchmarks of the interpreter, the paging unit, system instructions and compiled x87 code. */
-async function micro(save) {
-  const load = (name) => import(pathToFileURL(join(ROOT, "dist", "bench", `${name}.js`)).href);
-  const { runInterpreterBench } = await load("interpreter");
-  const { runPagingBench } = await load("paging");
-  const baseline = existsSync(BASELINE) ? JSON.parse(readFileSync(BASELINE, "utf8")) : {};
-  const show = (digits) => (name, millions) => {
-    const ratio = baseline[name] ? `  ${(millions / baseline[name]).toFixed(2)} x baseline` : "";
-    process.stdout.write(`  ${name.padEnd(10)} ${millions.toFixed(digits).padStart(6)}${ratio}\n`);
+/** Micro-benchmarks: ns for each instruction, event or turn, and the ratio to the baseline (below 1: faster). */
+async function micro(save, words) {
+  const load = (name) => import(pathToFileURL(join(ROOT, "dist", name)).href);
+  const { runInstructionsBench } = await load("bench/instructions.js");
+  const { runPagingBench } = await load("bench/paging.js");
+  const { runSystemBench } = await load("bench/system.js");
+  const { runX87Bench } = await load("bench/x87.js");
+  const { DEFAULT_COMPILER } = await load("src/processor/compiler/compiler.js");
+  const sections = {
+    interpreter: { of: "interpreted instruction", run: (report) => runInstructionsBench(undefined, report) },
+    compiled: { of: "compiled instruction", run: (report) => runInstructionsBench(DEFAULT_COMPILER, report) },
+    x87: { of: "turn of a loop of compiled x87 code", run: runX87Bench },
+    paging: { of: "event of the paging unit", run: runPagingBench },
+    system: { of: "system instruction or device access", run: runSystemBench },
   };
-  process.stdout.write("interpreter, million guest instructions a second of CPU time\n");
-  const results = runInterpreterBench(show(0));
-  process.stdout.write("paging, million events a second of CPU time\n");
-  Object.assign(results, runPagingBench(show(2)));
-  const { runSystemBench } = await load("system");
-  process.stdout.write("system, nanoseconds for each turn\n");
-  Object.assign(results, await runSystemBench(show(0)));
-  process.stdout.write("compiled x87 code, nanoseconds for each turn of a loop\n");
-  const { runX87Bench } = await load("x87");
-  Object.assign(results, await runX87Bench(show(1)));
+  const baseline = existsSync(BASELINE) ? JSON.parse(readFileSync(BASELINE, "utf8")) : {};
+  const results = { ...baseline };
+  const ratios = [];
+  for (const [section, { of, run }] of Object.entries(sections)) {
+    if (words.length > 0 && !words.includes(section)) continue;
+    process.stdout.write(`${section}: ns for each ${of}\n`);
+    await run((name, ns) => {
+      const key = `${section}: ${name}`;
+      results[key] = Number(ns.toPrecision(3));
+      const ratio = baseline[key] ? ns / baseline[key] : undefined;
+      if (ratio !== undefined) ratios.push(ratio);
+      const shown = ratio === undefined ? "" : `  ${ratio.toFixed(2)} x baseline`;
+      process.stdout.write(`  ${name.padEnd(12)} ${ns.toFixed(2).padStart(9)}${shown}\n`);
+    });
+  }
+  if (ratios.length > 0) {
+    const mean = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length);
+    process.stdout.write(`${mean.toFixed(2)} x baseline in geometric mean over ${ratios.length} rows\n`);
+  }
   if (save) writeFileSync(BASELINE, `${JSON.stringify(results, undefined, 2)}\n`);
 }
 
@@ -83,7 +98,8 @@ function peers(folder, options) {
 }
 
 await runScript(async () => {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
       save: { type: "boolean", default: false },
       peers: { type: "string" },
@@ -94,5 +110,5 @@ await runScript(async () => {
   });
   setup();
   if (values.peers) peers(resolve(values.peers), values);
-  else await micro(values.save);
+  else await micro(values.save, positionals);
 });
