@@ -17,7 +17,7 @@ const KIND_MASK = 3;
 const KIND_CODE = 1;
 
 /** What is left of a host address to tell whether an access may use it. */
-const PLAIN_TEST = -0x8000_0000 | (PAGE - 1);
+export const PLAIN_TEST = -0x8000_0000 | (PAGE - 1);
 
 /** The stored entry of a page without translation: zero where the page's own bit 31 makes the host address negative. */
 export function noEntry(linear: number): number {
@@ -71,9 +71,12 @@ export function hostAddress(table: Value, linear: Value, offset = 0): Value {
   return i32.xor(i32.load(entryAddress(table, linear), offset), linear);
 }
 
-/** Generated code: non-zero when an access of `bytes` at a host address is not plain memory within one page. */
-export function notPlain(host: Value, bytes: I32): Value {
-  return bytes === 1 ? i32.ltS(host, 0) : i32.gtU(i32.and(host, PLAIN_TEST), i32.sub(PAGE, bytes));
+/**
+ * Generated code: non-zero when an access of `bytes` at a host address is not plain memory within one page. `test` is
+ * PLAIN_TEST, or what holds it.
+ */
+export function notPlain(host: Value, bytes: I32, test: I32 = PLAIN_TEST): Value {
+  return bytes === 1 ? i32.ltS(host, 0) : i32.gtU(i32.and(host, test), i32.sub(PAGE, bytes));
 }
 
 /** Generated code: non-zero when a stored entry, whose host address is negative, is that of a page with decoded code. */

@@ -85,6 +85,7 @@ export class FunctionWriter {
     body();
     const inserted = this.#code;
     code.insert(position, inserted);
+    inserted.release();
     this.#relocations = [
       ...this.#relocations.map(({ at, callee }) => ({ at: at + position, callee })),
       ...relocations.map(({ at, callee }) => ({ at: at < position ? at : at + inserted.length, callee })),
@@ -302,10 +303,7 @@ export class FunctionWriter {
     for (const arg of args) this.#push(arg);
     this.#code.u8(OP.call);
     this.#callee(callee);
-    for (const local of [...results].reverse()) {
-      this.#code.u8(OP.local_set);
-      this.#code.u32(local.index);
-    }
+    for (let i = results.length - 1; i >= 0; i--) this.#code.op(OP.local_set, results[i]!.index);
   }
 
   /** Leave by a call in tail position; needs an engine with tail calls. */
@@ -385,25 +383,29 @@ export class FunctionWriter {
     }
   }
 
-  /** The function body: local declarations, code, end. */
+  /** The function body: local declarations, code, end. Nothing can be written afterwards. */
   finish(): Uint8Array<ArrayBuffer> {
-    const out = new ByteWriter(this.#code.length + 64);
+    const head = new ByteWriter(64);
     const runs: { type: ValueType; count: number }[] = [];
     for (const type of this.#localTypes) {
       const last = runs.at(-1);
       if (last?.type === type) last.count++;
       else runs.push({ type, count: 1 });
     }
-    out.u32(runs.length);
+    head.u32(runs.length);
     for (const run of runs) {
-      out.u32(run.count);
-      out.u8(VALUE_TYPE[run.type]);
+      head.u32(run.count);
+      head.u8(VALUE_TYPE[run.type]);
     }
-    const head = out.length;
-    for (const [i, { at, callee }] of this.#relocations.entries()) this.#relocations[i] = { at: at + head, callee };
-    for (const [i, at] of this.#unlikely.entries()) this.#unlikely[i] = at + head;
-    out.append(this.#code.bytes.subarray(0, this.#code.length));
-    out.u8(OP.end);
-    return out.finish();
+    this.#relocations = this.#relocations.map(({ at, callee }) => ({ at: at + head.length, callee }));
+    for (const [i, at] of this.#unlikely.entries()) this.#unlikely[i] = at + head.length;
+    const code = this.#code;
+    code.u8(OP.end);
+    const body = new Uint8Array(head.length + code.length);
+    body.set(head.bytes.subarray(0, head.length));
+    body.set(code.bytes.subarray(0, code.length), head.length);
+    head.release();
+    code.release();
+    return body;
   }
 }

@@ -18,13 +18,25 @@ export interface FunctionType {
 /** Bytes of an opcode and the longest LEB128 of 32 bits. */
 const MAX_OP = 6;
 
+/** Buffers of writers that are done: to begin with a large one costs more than to write into it. */
+const spare: Uint8Array[] = [];
+const SPARE_BUFFERS = 4;
+const SPARE_BYTES = 1 << 18;
+const NOTHING = new Uint8Array(0);
+
 /** A growable byte buffer with the encodings that WebAssembly uses. */
 export class ByteWriter {
   bytes: Uint8Array;
   length = 0;
 
   constructor(capacity = 256) {
-    this.bytes = new Uint8Array(capacity);
+    this.bytes = spare.pop() ?? new Uint8Array(capacity);
+  }
+
+  /** Give the buffer back: nothing will be written or read any more. */
+  release(): void {
+    if (spare.length < SPARE_BUFFERS && this.bytes.length <= SPARE_BYTES) spare.push(this.bytes);
+    this.bytes = NOTHING;
   }
 
   #grow(need: number): void {
@@ -291,6 +303,7 @@ export class ModuleWriter {
       out.u8(id);
       out.u32(content.length);
       out.append(content.bytes.subarray(0, content.length));
+      content.release();
     };
     section(1, (w) => {
       w.u32(this.#types.length);
@@ -370,7 +383,9 @@ export class ModuleWriter {
         w.append(entry.body);
       }
     });
-    return out.finish();
+    const bytes = out.finish();
+    out.release();
+    return bytes;
   }
 }
 

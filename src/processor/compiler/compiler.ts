@@ -56,8 +56,8 @@ export interface CompilerHost {
 
 const PAGE = 4096;
 /** How much code a region takes at first, and one that is made anew because it should have more. */
-const FIRST_LIMITS = { instructions: 160, pages: 4 } as const;
-const LIMITS = { instructions: 400, pages: CODE_REF.pages } as const;
+const FIRST_LIMITS = { instructions: 240, pages: 4 } as const;
+const LIMITS = { instructions: 600, pages: CODE_REF.pages } as const;
 /** Regions in one module. */
 const BATCH = 32;
 /** Executions of a block before it is looked at again, after it was found to be part of a region being made. */
@@ -71,6 +71,9 @@ const MAX_GENERATIONS = 10;
 /** Executions until a block is looked at again whose neighbours are being compiled: a part of the threshold. */
 const RETRY_SHIFT = 3;
 const MIN_RETRY = 16;
+/** How often busy regions are looked for, ms, and entries a ms that make one busy: 5 % of the time goes into them. */
+const MERGE_MS = 50;
+const BUSY_ENTRIES = 1500;
 /** Host ms that one turn of the generator takes, about. */
 const TURN_MS = 4;
 
@@ -95,6 +98,10 @@ class Region {
   entered = -1;
   /** Offsets of blocks that were entered although they were no entries: now they are. */
   readonly extra: readonly number[];
+  /** Linear address of its origin when it was made. */
+  readonly origin: number;
+  /** Its entry counter when busy regions were last looked for. */
+  counted = 0;
   /** Offset of the block it was made for. */
   readonly head: number;
   /** How often it has been made anew. */
@@ -103,11 +110,14 @@ class Region {
   replaces: Region | undefined;
   /** Machine offsets of blocks in it that were found hot although it is there, once. */
   readonly met = new Set<number>();
+  /** It took in the code of its neighbours. */
+  merged = false;
   /** Another one is going to take its place. */
   replaced = false;
 
-  constructor(mode: number, graph: RegionGraph, extra: readonly number[]) {
+  constructor(mode: number, graph: RegionGraph, extra: readonly number[], origin: number) {
     this.mode = mode;
+    this.origin = origin;
     this.graph = graph;
     this.extra = extra;
     this.head = graph.blocks.keys().next().value!;
@@ -143,6 +153,8 @@ export class Compiler {
   readonly #host: CompilerHost;
   readonly #queue: Region[] = [];
   #compiling = false;
+  /** Host ms when busy regions were last looked for. */
+  #merged = performance.now();
   /** Regions, waiting and installed, by machine page. */
   readonly #pages = new Map<number, Region[]>();
   /** Regions with a direct jump to a machine address outside of them. */
@@ -235,12 +247,26 @@ export class Compiler {
 
   #make(machine: number, eip: number, mode: number): Region | undefined {
     const roots = { head: eip & (PAGE - 1), others: [] };
-    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, roots, FIRST_LIMITS);
-    return graph && new Region(mode, graph, []);
+    const taken = (at: number): boolean => this.#taken(at, mode, undefined);
+    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, roots, FIRST_LIMITS, taken);
+    return graph && new Region(mode, graph, [], eip & -PAGE);
+  }
+
+  /** Whether the block at `machine` is an entry of a region other than `own`, or part of one being made. */
+  #taken(machine: number, mode: number, own: Region | undefined): boolean {
+    const entry = this.#entries.get(entryKey(machine, mode));
+    if (entry) return entry.region !== own;
+    const near = this.#pages.get(machine >>> 12);
+    if (!near) return false;
+    for (const region of near) {
+      if (region.slot === 0 && region !== own && region.mode === mode && region.covers(machine, machine + 1))
+        return true;
+    }
+    return false;
   }
 
   /** The region anew, with what is known now and the block at `machine`, which stands at `eip`. */
-  #grow(old: Region, machine: number, eip: number): Region | undefined {
+  #grow(old: Region, machine: number, eip: number, merge = false): Region | undefined {
     const place = old.placeOf(machine)!;
     const origin = (eip - place.offset) | 0;
     const page = old.graph.pages.find(({ distance }) => distance === 0)?.machine;
@@ -251,10 +277,11 @@ export class Compiler {
     const direct = old.graph.exits.has(machine);
     const extra = direct ? old.extra : [...old.extra, place.offset];
     const others = [...new Set([...old.extra, place.offset])];
-    const graph = this.#discover(page, origin, old.mode, { head: old.head, others }, LIMITS);
+    const taken = merge ? () => false : (at: number): boolean => this.#taken(at, old.mode, old);
+    const graph = this.#discover(page, origin, old.mode, { head: old.head, others }, LIMITS, taken);
     if (!graph) return undefined;
     old.replaced = true;
-    const region = new Region(old.mode, graph, extra);
+    const region = new Region(old.mode, graph, extra, origin);
     region.replaces = old;
     region.generation = old.generation + 1;
     return region;
@@ -271,6 +298,7 @@ export class Compiler {
     mode: number,
     roots: GraphRoots,
     limits: GraphLimits,
+    taken: (machine: number) => boolean,
   ): RegionGraph | undefined {
     const { cpu, has } = this.#host;
     const table = this.#executeTable(mode);
@@ -295,6 +323,7 @@ export class Compiler {
           const found = cpu.i32[slot + 2]!;
           return isHot(cpu.i32[(found + BLOCK.code) >> 2]!) ? cpu.i32[(found + BLOCK.bytes) >> 2]! : 0;
         },
+        taken,
         blocksOn: (on) =>
           this.#host
             .blocksOn(on)
@@ -311,8 +340,36 @@ export class Compiler {
 
   // ---- compiling ------------------------------------------------------------------------------------------------
 
+  /** Let regions that are entered more than `least` times since the last look take in what others have of their loops. */
+  #mergeBusy(least: number): void {
+    const { cpu } = this.#host;
+    let busiest: Region | undefined;
+    let most = least;
+    for (const region of this.#installed) {
+      const entered = this.#entered(region);
+      const since = (entered - region.counted) >>> 0;
+      region.counted = entered;
+      if (since <= most || region.replaced || region.merged || region.mode !== cpu.get("modeKey")) continue;
+      most = since;
+      busiest = region;
+    }
+    if (!busiest) return;
+    busiest.merged = true;
+    const { machine } = busiest.entries[0]!;
+    const region = this.#grow(busiest, machine, (busiest.origin + busiest.head) | 0, true);
+    if (!region) return;
+    region.merged = true;
+    this.#protect(region);
+    this.#queue.push(region);
+  }
+
   /** Compile what waits, if nothing is being compiled; results arrive when the event loop turns. */
   poll(): void {
+    const now = performance.now();
+    if (now - this.#merged > MERGE_MS && !this.options.immediate) {
+      this.#mergeBusy((now - this.#merged) * BUSY_ENTRIES);
+      this.#merged = now;
+    }
     if (this.#compiling || this.#queue.length === 0) return;
     const made = this.#generate();
     if (!made) return;

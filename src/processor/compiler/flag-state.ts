@@ -189,9 +189,9 @@ export class FlagState {
     return i32.shl(carryFlagOf(this.#kind!, this.#a, this.#b, this.#r, this.#c), 31);
   }
 
-  /** What was read of flags that are not settled is computed now: settling changes the locals that it may be made of. */
+  /** What was read of flags that are not settled is computed now if it is made of locals that settling changes. */
   #read(value: Value): Value {
-    return this.#settled || value.kind === KIND.local ? value : this.#f.let(value);
+    return this.#settled || !this.concerns(value) ? value : this.#f.let(value);
   }
 
   carryFlag(): Value {

@@ -79,6 +79,8 @@ export interface CodeSource {
    * none; conditional jumps among them may have been taken or not.
    */
   worthwhile(machine: number): number;
+  /** Whether the block at this machine offset is another region's: compiled once, code stays dense. */
+  taken(machine: number): boolean;
   /** Machine offsets of blocks on a machine page that are {@link worthwhile}: where computed jumps may lead. */
   blocksOn(page: number): Iterable<number>;
 }
@@ -170,7 +172,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
     const machine = machineOf(offset);
     if (machine < 0) continue;
     const end = Math.max(offset + source.worthwhile(machine), proven.get(offset) ?? 0);
-    if (!given.has(offset) && end <= offset) {
+    if (!given.has(offset) && (end <= offset || source.taken(machine))) {
       // A page that only cold code asked for is not part of the region.
       if (pages.size > before) pages.delete(offset >> 12);
       continue;

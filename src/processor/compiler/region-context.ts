@@ -15,6 +15,8 @@ export interface RegionContext {
   readonly vectors: ReadonlyMap<number, Local>;
   /** Linear address of the region's origin. */
   readonly base: Value;
+  /** What holds PLAIN_TEST. */
+  readonly plainTest: Value;
   /** Addresses of the shadow tables of the region's privilege. */
   readonly readTable: number;
   readonly writeTable: number;

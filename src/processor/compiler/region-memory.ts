@@ -39,7 +39,7 @@ export class RegionMemory {
     flags.settle();
     const host = f.temporary("i32");
     f.set(host, hostAddress(i32.const(table), linear));
-    f.unlikely(notPlain(host.get, bytes), () => {
+    f.unlikely(notPlain(host.get, bytes, this.#context.plainTest), () => {
       this.#context.note();
       f.set(host, call(module.importI32(slow, 2), linear, bytes));
       this.#context.leaveNotedIf(i32.ltS(host.get, 0));
@@ -84,7 +84,7 @@ export class RegionMemory {
     flags.settle();
     const host = f.let(hostAddress(i32.const(this.#context.writeTable), linear));
     f.unlikely(
-      notPlain(host, bits / 8),
+      notPlain(host, bits / 8, this.#context.plainTest),
       () => {
         this.#context.note();
         this.#context.leaveNotedIf(this.#writeSlow(linear, value, bits));

@@ -38,7 +38,7 @@ export class RegionModule {
 
   /** The same for a function of i32s. */
   importI32(name: string, params: number, results = 1): FunctionReference {
-    return this.import(name, { params: types(params), results: types(results) });
+    return this.#imports.get(name) ?? this.import(name, { params: types(params), results: types(results) });
   }
 
   /** Names of what the module imports besides its memory. */
