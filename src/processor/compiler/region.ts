@@ -12,7 +12,15 @@ import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
 import { v128 } from "../../wasm/simd.ts";
 import { CODE_REF, NEXT, STATUS } from "../interpreter/record.ts";
-import { EXECUTE_TABLE, REGION_RECORD, SHADOW, STATE, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
+import {
+  EXECUTE_TABLE,
+  REGION_INSTRUCTIONS,
+  REGION_RECORD,
+  SHADOW,
+  STATE,
+  USER_TABLES,
+  WRITE_TABLE,
+} from "../memory-map.ts";
 import { hostAddress, PLAIN_TEST } from "../shadow.ts";
 import { FlagState, type KnownFlags, NEED, UNKNOWN_FLAGS } from "./flag-state.ts";
 import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
@@ -40,6 +48,8 @@ export interface RegionTarget {
   callOut(instruction: RegionInstruction, count: number): CallOut;
   /** Whether the block at this machine offset may be entered from outside the region. */
   isEntry(block: RegionBlock): boolean;
+  /** Count the instructions executed. */
+  readonly profile: boolean;
 }
 
 /** A block at which the region can be entered; its position in the list is its index in code references. */
@@ -108,6 +118,8 @@ class RegionCompiler {
   /** Absent where the region has no x87 code that it writes. */
   readonly #x87: X87Compiler | undefined;
   readonly #budget: Local;
+  /** Budget at the entry, for profiles. */
+  readonly #before: Local;
   readonly #base: Local;
   /** EIP at which the dispatcher, or an exit, goes on. */
   readonly #eip: Local;
@@ -146,6 +158,7 @@ class RegionCompiler {
     this.#registers = REGISTERS.map(local);
     this.#vectors = new Map([...vectorsNamed(graph)].map((number) => [number, f.local("v128")]));
     this.#budget = local();
+    this.#before = local();
     this.#base = local();
     this.#flagLocals = { kind: local(), a: local(), r: local(), c: local() };
     this.#eip = local();
@@ -722,6 +735,7 @@ class RegionCompiler {
       f.set(c, this.#field("flagsCarry"));
     }
     f.set(this.#budget, this.#field("budget"));
+    if (this.#target.profile) f.set(this.#before, this.#budget.get);
     f.set(this.#plainTest, PLAIN_TEST);
     if (this.#called) f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
@@ -740,6 +754,12 @@ class RegionCompiler {
       this.#setField("flagsOperand", a.get);
       this.#setField("flagsResult", r.get);
       this.#setField("flagsCarry", c.get);
+    }
+    if (this.#target.profile) {
+      const slot = i32.shrU(f.params[0]!.get, CODE_REF.slotShift);
+      const executed = f.let(i64.extendU(i32.sub(this.#before.get, this.#budget.get)));
+      for (const at of [i32.const(0), f.let(i32.shl(slot, 3))])
+        f.store64(at, i64.add(i64.load(at, REGION_INSTRUCTIONS), executed), REGION_INSTRUCTIONS);
     }
     this.#setField("budget", this.#budget.get);
     this.#setField("eip", this.#eip.get);
