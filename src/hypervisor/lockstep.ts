@@ -80,9 +80,12 @@ export class Lockstep {
     hypervisor.ports = cpu.inlinePorts;
     other.hypervisor.ports = cpu.inlinePorts;
     hypervisor.ticks = cpu.ticks;
+    // Between two looks at the clock both count by themselves, and alike.
+    const { tickRate } = cpu;
     for (const runner of [this.#checked, other]) {
       if (hypervisor.ports) runner.processor.cpu.inlinePorts = runner.hypervisor;
       runner.processor.cpu.ticks = (pc) => runner.hypervisor.time(pc);
+      runner.processor.cpu.tickRate = tickRate;
     }
     other.processor.cpu.u8.set(cpu.u8.subarray(P2M, P2M + P2M_BYTES), P2M);
     other.processor.cpu.u8.set(cpu.u8.subarray(MACHINE, MACHINE + this.#checkpoint.length), MACHINE);

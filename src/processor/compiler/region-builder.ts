@@ -284,7 +284,7 @@ export class RegionBuilder implements Builder {
   }
 
   runtime(name: RuntimeName): FunctionReference {
-    return this.#context.module.import(name, RUNTIME[name]);
+    return this.#context.module.importFunction(name, RUNTIME[name]);
   }
 
   // ---- flags ----------------------------------------------------------------------------------------------------

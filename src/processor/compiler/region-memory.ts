@@ -98,8 +98,8 @@ export class RegionMemory {
     if (bits <= 32) return call(module.importI32("writeSlow", 3), linear, operand as I32, bits / 8);
     const value = typeof operand === "object" ? operand : i64.const(operand as bigint);
     if (bits === 64)
-      return call(module.import("writeSlow64", { params: ["i32", "i64"], results: ["i32"] }), linear, value);
-    const slow = module.import("writeSlow128", { params: ["i32", "i64", "i64"], results: ["i32"] });
+      return call(module.importFunction("writeSlow64", { params: ["i32", "i64"], results: ["i32"] }), linear, value);
+    const slow = module.importFunction("writeSlow128", { params: ["i32", "i64", "i64"], results: ["i32"] });
     return call(slow, linear, i64x2.extract(value, 0), i64x2.extract(value, 1));
   }
 }

@@ -27,7 +27,7 @@ export class RegionModule {
   }
 
   /** A function of the interpreter's instance, by its export name. */
-  import(name: string, type: FunctionType): FunctionReference {
+  importFunction(name: string, type: FunctionType): FunctionReference {
     let reference = this.#imports.get(name);
     if (!reference) {
       reference = this.#module.importFunction("env", name, type);
@@ -38,7 +38,7 @@ export class RegionModule {
 
   /** The same for a function of i32s. */
   importI32(name: string, params: number, results = 1): FunctionReference {
-    return this.#imports.get(name) ?? this.import(name, { params: types(params), results: types(results) });
+    return this.#imports.get(name) ?? this.importFunction(name, { params: types(params), results: types(results) });
   }
 
   /** Names of what the module imports besides its memory. */
@@ -57,7 +57,7 @@ export class RegionModule {
     writeFast(name, {
       f,
       s: i32.const(STATE),
-      exact: (exact) => this.import(exact, EXACT[exact].type),
+      exact: (exact) => this.importFunction(exact, EXACT[exact].type),
       fast: (other) => this.fast(other),
     });
     this.#module.define(reference, f.finish(), f.relocations, f.unlikelyPlaces);
