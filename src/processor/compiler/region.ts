@@ -417,7 +417,7 @@ class RegionCompiler {
   /** Choose the entry that `next` names; `eip` is its address. */
   #dispatch(): void {
     const f = this.#f;
-    this.#x87?.align(this.#depthOfEntry());
+    this.#x87?.state.align(this.#depthOfEntry());
     let bound = 0;
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
     for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
@@ -530,7 +530,7 @@ class RegionCompiler {
     // Read before the flags are put in order for those behind.
     if (condition && this.#flags.concerns(condition)) condition = f.let(condition);
     this.#flags.finish(need);
-    this.#x87?.settle();
+    this.#x87?.state.settle();
     for (const next of successors) this.#nodes[next]!.known = this.#flags.known();
     if (this.#jumps && block.returnTo !== undefined) {
       const back = this.#numbers.get(block.returnTo);
@@ -585,7 +585,7 @@ class RegionCompiler {
     const number = this.#numbers.get(offset);
     if (number !== undefined) {
       const { block } = this.#nodes[number]!;
-      if (this.#x87?.fits(block) === false) this.#x87.rebase(this.#x87.depthOf(block));
+      if (this.#x87?.fits(block) === false) this.#x87.state.rebase(this.#x87.depthOf(block));
       if (number !== fallsTo) this.#branch(number);
       return;
     }
@@ -616,7 +616,7 @@ class RegionCompiler {
   }
 
   #leave(): void {
-    this.#x87?.flush();
+    this.#x87?.state.flush();
     this.#note();
     this.#f.br(this.#leaveLabel);
   }
@@ -627,9 +627,9 @@ class RegionCompiler {
   }
 
   #leaveNotedIf(condition: I32): void {
-    if (this.#x87?.pending) {
+    if (this.#x87?.state.pending) {
       this.#f.unlikely(condition, () => {
-        this.#x87?.flush();
+        this.#x87?.state.flush();
         this.#f.br(this.#leaveLabel);
       });
     } else this.#f.brIf(condition, this.#leaveLabel, true);
@@ -651,8 +651,8 @@ class RegionCompiler {
     this.#flags.makeExplicit();
     this.#builder.forgetRegisters();
     this.#storeRegisters(this.#builder.used);
-    this.#x87?.settle();
-    this.#x87?.store();
+    this.#x87?.state.settle();
+    this.#x87?.state.store();
     this.#setField("flagsResult", this.#flagLocals.r.get);
     this.#setField("flagsCarry", this.#flagLocals.c.get);
     this.#setField("startEip", this.#at(instruction.offset));
@@ -739,7 +739,7 @@ class RegionCompiler {
     f.set(this.#plainTest, PLAIN_TEST);
     if (this.#called) f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
-    this.#x87?.load(f.let(this.#depthOfEntry()));
+    this.#x87?.state.load(f.let(this.#depthOfEntry()));
     // As if the main entry had been called: returnEntry is zero.
     if (this.#jumps) f.set(this.#returnEip, this.#at(this.#entries[0]!.offset));
   }
@@ -747,7 +747,7 @@ class RegionCompiler {
   #epilogue(): void {
     const f = this.#f;
     this.#storeRegisters(this.#builder.written);
-    this.#x87?.store();
+    this.#x87?.state.store();
     if (this.#flags.touched) {
       const { kind, a, r, c } = this.#flagLocals;
       this.#setField("flagsKind", kind.get);
