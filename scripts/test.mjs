@@ -11,16 +11,19 @@ import { sourceFiles } from "./source-files.mjs";
 /** Test files that boot systems, start browsers or run long: after the quick ones. */
 const SLOW = [/vectors-\w+\.test\.ts$/, /\.boot\.test\.ts$/, /\.browser\.test\.ts$/];
 const PARALLEL = 2;
+/** Test files that run a second time with all guest code compiled at once: those on instructions. */
+const TIERED = /^tests\/(processor\/|isa\/(vector|x87|vectors-s))/;
+/** Values of VMXON_TEST_TIER: see tests/support/machine.ts. */
+const TIERS = { interpreter: "interpreter", compiled: "compiled" };
 /** Lines of the runner's summary. */
 const TOTAL = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /;
 
-/** Test files in the order in which they run, as compiled. */
+/** Test files in the order in which they run. */
 function testFiles(words) {
   const rank = (file) => 1 + SLOW.findIndex((pattern) => pattern.test(file));
   return sourceFiles(["tests"], /\.test\.ts$/)
     .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
-    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
-    .map((file) => join(ROOT, "dist", file.replace(/\.ts$/, ".js")));
+    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
 }
 
 /** Run one check and say how it went. */
@@ -37,8 +40,11 @@ function lint() {
   return runProgram(localProgram("biome"), ["check", "."], { shell }) === 0 ? [] : ["biome found problems, see above"];
 }
 
-/** Run the tests; true when all passed. */
-function runTests(files) {
+/** Run the tests on one of the engines that tests know; true when all passed. */
+function runTests(sources, tier) {
+  const files = sources.map((file) => join(ROOT, "dist", file.replace(/\.ts$/, ".js")));
+  say(`running ${files.length} test files, ${PARALLEL} at a time, instructions ${tier} …`);
+  process.env.VMXON_TEST_TIER = tier;
   return new Promise((resolve) => {
     let failed = false;
     const totals = [];
@@ -74,7 +80,8 @@ await runScript(async () => {
     process.exitCode = 1;
     return;
   }
-  say(`running ${files.length} test files, ${PARALLEL} at a time …`);
-  const passed = await runTests(files);
-  if (!passed || checks.includes(false)) process.exitCode = 1;
+  const interpreted = await runTests(files, TIERS.interpreter);
+  const again = files.filter((file) => TIERED.test(file));
+  const compiled = again.length === 0 || (await runTests(again, TIERS.compiled));
+  if (!interpreted || !compiled || checks.includes(false)) process.exitCode = 1;
 });

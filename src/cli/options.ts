@@ -201,6 +201,13 @@ export const RUN_OPTIONS: readonly Option[] = [
     },
   },
   {
+    names: ["--profile"],
+    help: "at the end, print where time went, and the hottest code as it was compiled",
+    apply: ({ config }) => {
+      config.profile = true;
+    },
+  },
+  {
     names: ["--trace"],
     value: "exits",
     help: "at the end, print how often the guest left the processor and why",

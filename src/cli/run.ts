@@ -10,6 +10,7 @@ import { assignFiles } from "./assign-files.ts";
 import { EXIT } from "./exit-status.ts";
 import { helpText } from "./help.ts";
 import { parseRunOptions, type RunOptions } from "./options.ts";
+import { profileText } from "./profile-text.ts";
 import { attachTerminal, stdioSerial } from "./terminal.ts";
 
 /** Statuses that shells give to commands ended by a signal. */
@@ -66,6 +67,8 @@ export async function run(args: readonly string[]): Promise<number> {
 
   if (options.screen === "text" && !terminal) process.stdout.write(`${domain.screen.text()}\n`);
   if (options.traceExits) process.stderr.write(exitTable(domain));
+  const profile = domain.profile();
+  if (profile) process.stderr.write(profileText(profile));
   if (failure) {
     say(failure.message);
     return status || EXIT.failed;

@@ -23,6 +23,7 @@ import type { InitialState } from "./initial-state.ts";
 import { InlineAccesses } from "./inline-ports.ts";
 import { DomainIoBus } from "./io-bus.ts";
 import { Lockstep } from "./lockstep.ts";
+import { type DomainProfile, RunProfile } from "./run-profile.ts";
 import type { StopReason } from "./stop-reason.ts";
 
 const PAGE = 4096;
@@ -50,6 +51,8 @@ export interface HvmDomainOptions {
   readonly cpuModel?: CpuModelName;
   /** Stop at the first difference between compiled code and the interpreter: see `lockstep.ts`. */
   readonly lockstep?: boolean;
+  /** Measure where time goes, at some cost: see {@link HvmDomain.profile}. */
+  readonly profile?: boolean;
 }
 
 export class HvmDomain {
@@ -85,6 +88,7 @@ export class HvmDomain {
   readonly #registers: FirmwareRegisters;
   readonly #inline: InlineAccesses;
   readonly #lockstep: Lockstep | undefined;
+  readonly #profile: RunProfile | undefined;
 
   constructor(options: HvmDomainOptions) {
     if (options.memory > MAX_RAM || options.memory % PAGE !== 0 || options.memory < 1 << 16) {
@@ -99,8 +103,9 @@ export class HvmDomain {
       machineBytes: options.memory + ROM_BYTES,
       bus: this.bus,
       ...cpuIdentity(this.cpuModel),
-      compiler: options.compiler ?? DEFAULT_COMPILER,
+      compiler: { ...(options.compiler ?? DEFAULT_COMPILER), profile: options.profile === true },
     };
+    this.#profile = options.profile ? new RunProfile() : undefined;
     this.#lockstep = options.lockstep ? new Lockstep(processorOptions) : undefined;
     this.processor = this.#lockstep?.processor ?? new Processor(processorOptions);
     this.cpu = this.processor.cpu;
@@ -302,7 +307,13 @@ export class HvmDomain {
 
   /** Run guest and timers for a stretch of host time; returns host ms to sleep, 0 to go on at once. */
   #slice(): number {
-    const end = performance.now() + SLICE_MS;
+    const start = performance.now();
+    const idle = this.#turns(start + SLICE_MS);
+    this.#profile?.slice(performance.now() - start);
+    return idle;
+  }
+
+  #turns(end: number): number {
     do {
       if (this.#resetWanted) {
         this.#resetWanted = false;
@@ -331,7 +342,7 @@ export class HvmDomain {
       const before = this.processor.instructions;
       this.cpu.i32[WORD.preemptionTimer] = budget;
       inline.begin(ENTRIES - i);
-      const reason = this.#lockstep ? this.#lockstep.run() : this.processor.run();
+      const reason = this.#run();
       inline.catchUp(this.processor.instructions - before);
       this.#counts[reason & REASON_MASK]!++;
       this.#counts[EXIT.ioInstruction]! += inline.served;
@@ -351,6 +362,26 @@ export class HvmDomain {
       if (this.clock.budget() <= 1 || reason === EXIT.preemptionTimer) return;
       this.#offerInterrupt();
     }
+  }
+
+  /** One stay in the guest; the exit reason. */
+  #run(): number {
+    if (this.#lockstep) return this.#lockstep.run();
+    if (!this.#profile) return this.processor.run();
+    const { processor } = this;
+    const executed = processor.instructions;
+    const compiled = processor.compiler?.executed ?? 0;
+    const start = performance.now();
+    const reason = processor.run();
+    const time = performance.now() - start;
+    const inRegions = (processor.compiler?.executed ?? 0) - compiled;
+    this.#profile.stay(time, processor.instructions - executed - inRegions, inRegions);
+    return reason;
+  }
+
+  /** Where time went so far; undefined unless the domain was made to measure it. */
+  profile(): DomainProfile | undefined {
+    return this.#profile?.result(this.processor.compiler?.profile());
   }
 
   /** Give the vCPU a pending interrupt, or ask to be told when it can take one. */

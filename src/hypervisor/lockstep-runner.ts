@@ -42,7 +42,7 @@ export class Hypervisor implements MmioBus, InlinePorts {
   cpu!: Cpu;
   bus: MmioBus | undefined;
   ports: InlinePorts | undefined;
-  ticks: (pc: number) => number = () => 0;
+  ticks: Cpu["ticks"] = () => 0;
   /** Where deeds of the hypervisor are noted. */
   deeds: Deed[] | undefined;
   /** Not as recorded: what the guest asked for, the first time. */
@@ -139,7 +139,7 @@ export class Hypervisor implements MmioBus, InlinePorts {
 }
 
 /** Do to a vCPU what was done to the other one. */
-function repeatDeed(cpu: Cpu, deed: Deed): void {
+export function repeatDeed(cpu: Cpu, deed: Deed): void {
   try {
     switch (deed.kind) {
       case "bytes":

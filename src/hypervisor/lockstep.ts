@@ -16,6 +16,7 @@ import {
   makeRunner,
   outcomeOf,
   type Runner,
+  repeatDeed,
   replay,
   type Stay,
 } from "./lockstep-runner.ts";
@@ -69,7 +70,9 @@ export class Lockstep {
 
   /** The domain stops: compare memory a last time. */
   finish(): void {
-    if (this.#begun && this.difference === undefined) this.#compareMemory();
+    if (!this.#begun || this.difference !== undefined) return;
+    for (const deed of this.#deeds) repeatDeed(this.#reference.processor.cpu, deed);
+    this.#compareMemory();
   }
 
   #begin(): void {
@@ -81,11 +84,11 @@ export class Lockstep {
     other.hypervisor.ports = cpu.inlinePorts;
     hypervisor.ticks = cpu.ticks;
     // Between two looks at the clock both count by themselves, and alike.
-    const { tickRate } = cpu;
     for (const runner of [this.#checked, other]) {
       if (hypervisor.ports) runner.processor.cpu.inlinePorts = runner.hypervisor;
       runner.processor.cpu.ticks = (pc) => runner.hypervisor.time(pc);
-      runner.processor.cpu.tickRate = tickRate;
+      // Which reads of the time-stamp counter the engine answers by itself depends on when it was last left.
+      runner.processor.cpu.tickRate = () => ({ step: 0, reach: 0 });
     }
     other.processor.cpu.u8.set(cpu.u8.subarray(P2M, P2M + P2M_BYTES), P2M);
     other.processor.cpu.u8.set(cpu.u8.subarray(MACHINE, MACHINE + this.#checkpoint.length), MACHINE);

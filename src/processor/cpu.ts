@@ -330,16 +330,19 @@ export class Cpu {
 
   /** Check that `bytes` at `linear` can be written, as a store of that size would find; throws the fault. */
   probeWrite(linear: number, bytes: number): void {
-    this.readForWrite(linear, 1);
-    const last = (linear + bytes - 1) | 0;
-    if ((last ^ linear) & -PAGE) this.readForWrite(last & -PAGE, 1);
+    this.#probe(linear, bytes, this.#privilege() | PAGE_ACCESS.write);
   }
 
   /** Check that `bytes` at `linear` can be read; throws the fault. */
   probeRead(linear: number, bytes: number): void {
+    this.#probe(linear, bytes, this.#privilege());
+  }
+
+  /** Devices do not see it: they are accessed once, when it is certain that nothing faults. */
+  #probe(linear: number, bytes: number, access: number): void {
     const last = (linear + bytes - 1) | 0;
-    this.translate(linear, this.#privilege());
-    if ((last ^ linear) & -PAGE) this.translate(last & -PAGE, this.#privilege());
+    this.translate(linear, access);
+    if ((last ^ linear) & -PAGE) this.translate(last & -PAGE, access);
   }
 
   /** No segment register was loaded since the last VM entry found them in order. */

@@ -18,7 +18,7 @@ import { STATE } from "./memory-map.ts";
 const ENGINES: ReadonlySet<FieldName> = new Set<FieldName>([
   "instructions", "budget", "faultVector", "faultError", "modeKey", "readTable", "writeTable", "startEip", "watching",
   "cutBlock", "linkSlot", "linkLinear", "shadowAt", "shadowBlocking", "resumeAt", "extraWork", "repeatDone",
-  "flagsKind", "flagsOperand", "skipRegions", "hotBlock", "codeEpoch", "simdFault",
+  "tscRead", "tscAt", "tscStep", "tscReach", "flagsKind", "flagsOperand", "skipRegions", "hotBlock", "codeEpoch", "simdFault",
 ]); // biome-ignore format: a list
 /** Copied, but compared as the architectural flags that they stand for. */
 const LAZY: ReadonlySet<FieldName> = new Set<FieldName>(["flagsResult", "flagsCarry"]);
@@ -66,7 +66,7 @@ export function saveGuestState(cpu: Cpu): GuestState {
 export function loadGuestState(cpu: Cpu, state: GuestState): void {
   for (let i = 0; i < WORDS.length; i++) cpu.i32[WORDS[i]!.index] = state.words[i]!;
   for (const name of ["cutBlock", "linkSlot", "extraWork", "repeatDone"] as const) cpu.set(name, 0);
-  for (const name of ["shadowAt", "resumeAt", "faultVector"] as const) cpu.set(name, -1);
+  for (const name of ["shadowAt", "resumeAt", "tscAt", "faultVector"] as const) cpu.set(name, -1);
   cpu.tscOffsetLow = state.tscOffsetLow;
   cpu.tscOffsetHigh = state.tscOffsetHigh;
   cpu.entryChecked = false;

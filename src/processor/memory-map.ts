@@ -43,6 +43,11 @@ export const SCRATCH_BLOCK = 8 * KIB;
 export const REGION_ENTRIES = 512 * KIB;
 /** Compiled regions at a time. */
 export const MAX_REGIONS = 1 << 14;
+/**
+ * u64s: guest instructions executed in each compiled region, by its slot, and in slot 0, which none has, in all of them;
+ * only where regions are compiled to count them.
+ */
+export const REGION_INSTRUCTIONS = 640 * KIB;
 /** Blocks by machine address: HASH_ENTRIES records of {machine address, mode key, block, compiled code or 0}. */
 export const BLOCK_HASH = 1 * MIB;
 export const HASH_ENTRIES = 1 << 17;

@@ -76,6 +76,7 @@ export const CONFIG_SCHEMA = {
     initial: "none",
     help: "lockstep: an interpreter runs beside the compiled code; the domain stops where they differ",
   },
+  profile: { type: "flag", initial: "0", help: "1: measure where time goes, at some cost; see vmxon run --profile" },
   start_time: { type: "date", help: "date at which an instruction clock starts: 2026-01-01T00:00:00Z" },
   localtime: { type: "flag", initial: "0", help: "1: the hardware clock shows local time instead of UTC" },
   rtc_timeoffset: { type: "integer", initial: "0", help: "seconds added to the hardware clock" },
@@ -125,6 +126,7 @@ export interface ResolvedConfig {
   /** Executions until code is compiled; 0: never. */
   readonly compileAfter: number;
   readonly lockstep: boolean;
+  readonly profile: boolean;
   /** ms since the Unix epoch. */
   readonly startTime: number | undefined;
   /** ms added to the wall clock for the hardware clock. */
@@ -374,6 +376,7 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     clock,
     compileAfter,
     lockstep: reader.choice<"none" | "lockstep">("check") === "lockstep",
+    profile: reader.flag("profile"),
     startTime,
     wallOffset: reader.integer("rtc_timeoffset") * 1000 + zone,
     onPoweroff: reader.choice<StopAction>("on_poweroff"),

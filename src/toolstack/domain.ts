@@ -1,5 +1,6 @@
 /** A domain: one virtual PC, from its configuration to its end. The library's main class. */
 import { VmxonError } from "../common/errors.ts";
+import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { type DomainConfig, type ResolvedConfig, resolveConfig, type StopAction } from "./config.ts";
 import { Emitter, type Event } from "./events.ts";
@@ -209,6 +210,11 @@ export class Domain implements AsyncDisposable {
   /** Guest instructions executed. */
   instructions(): number {
     return this.#machine.instructions();
+  }
+
+  /** Where host time went, and what was compiled; undefined without `profile` in the configuration. */
+  profile(): DomainProfile | undefined {
+    return this.#machine.profile();
   }
 
   /**

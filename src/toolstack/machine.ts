@@ -7,6 +7,7 @@ import { buildMemoryMap, loadFirmware } from "../firmware/vmxloader.ts";
 import type { Disk, Display, FloppyDrive } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import { HvmDomain } from "../hypervisor/hvm-domain.ts";
+import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { STATE_SIZE } from "../isa/state.ts";
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
@@ -34,6 +35,7 @@ export interface Machine {
   destroy(): void;
   exitCounts(): ExitCount[];
   instructions(): number;
+  profile(): DomainProfile | undefined;
   /** See `Domain.stateHash`. */
   stateHash(): string;
 }
@@ -64,6 +66,7 @@ export function buildMachine(options: MachineOptions): Machine {
     cpuModel: config.cpuModel,
     compiler: { ...DEFAULT_COMPILER, threshold: config.compileAfter },
     lockstep: config.lockstep,
+    profile: config.profile,
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
   const memoryMap = buildMemoryMap(config.memory);
@@ -138,6 +141,7 @@ export function buildMachine(options: MachineOptions): Machine {
     destroy: () => hvm.destroy(),
     exitCounts: () => hvm.exitCounts(),
     instructions: () => hvm.instructions(),
+    profile: () => hvm.profile(),
     stateHash: () =>
       hashPlain({
         time: hvm.clock.now(),

@@ -10,6 +10,7 @@ import { buildMemoryMap, loadFirmware } from "../../src/firmware/vmxloader.ts";
 import { HvmDomain } from "../../src/hypervisor/hvm-domain.ts";
 import type { StopReason } from "../../src/hypervisor/stop-reason.ts";
 import { SEG } from "../../src/isa/state.ts";
+import { DEFAULT_COMPILER } from "../../src/processor/compiler/compiler.ts";
 import { CR0, CR4, EFER } from "../../src/processor/registers.ts";
 import { Random } from "../oracle/random.ts";
 import { fakeDisk, fakeFloppy } from "../support/device-fakes.ts";
@@ -37,7 +38,7 @@ export interface ScenarioResult {
 }
 
 const defectOf = (message: string): string | undefined =>
-  /internal error|VM entry failed|nothing handles|firmware service failed/.test(message) ? message : undefined;
+  /internal error|lockstep|VM entry failed|nothing handles|firmware service failed/.test(message) ? message : undefined;
 
 /** Access rights of a random descriptor: bits 15–8 and 23–20 of its high word. */
 function descriptorHigh(random: Random): number {
@@ -234,10 +235,22 @@ function programState(random: Random, domain: HvmDomain): void {
   cpu.updateMode();
 }
 
+/** How guests run: as users' do, with all code compiled at once, or so with the interpreter beside it. */
+const ENGINES = {
+  usual: {},
+  compiled: { compiler: { ...DEFAULT_COMPILER, threshold: 2, immediate: true } },
+  lockstep: { compiler: { ...DEFAULT_COMPILER, threshold: 2, immediate: true }, lockstep: true },
+} as const;
+export type FuzzEngine = keyof typeof ENGINES;
+
 /** Run the guest of `seed` for about `instructions` guest instructions. Rejects only when a defect escapes the domain. */
-export async function runScenario(seed: number, instructions: number): Promise<ScenarioResult> {
+export async function runScenario(
+  seed: number,
+  instructions: number,
+  engine: FuzzEngine = "usual",
+): Promise<ScenarioResult> {
   const random = new Random(seed);
-  const domain = new HvmDomain({ memory: RAM, clock: "instructions" });
+  const domain = new HvmDomain({ memory: RAM, clock: "instructions", ...ENGINES[engine] });
   const disk = fakeDisk(2);
   const floppy = fakeFloppy(1440);
   const vga = new Vga({ clock: domain.clock });

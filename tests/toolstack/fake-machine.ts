@@ -135,6 +135,8 @@ export class FakeMachine implements Machine {
     ];
   }
 
+  profile(): undefined {}
+
   instructions(): number {
     return 1234;
   }

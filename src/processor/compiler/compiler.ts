@@ -13,12 +13,13 @@ import {
   HASH_CODE,
   MAX_REGIONS,
   REGION_ENTRIES,
+  REGION_INSTRUCTIONS,
   SHADOW,
   USER_TABLES,
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
 import { discover, type GraphLimits, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
-import { generatedText, guestText, type RegionProfile } from "./profile.ts";
+import { type CompilerProfile, generatedText, guestText, type RegionProfile } from "./profile.ts";
 import { type CallOut, compileRegion, type RegionEntry, type RegionTarget } from "./region.ts";
 import { RegionModule } from "./region-module.ts";
 
@@ -32,6 +33,8 @@ export interface CompilerOptions {
   readonly codeBytes: number;
   /** Times a region may be dropped because its code was written to, before it is left to the interpreter. */
   readonly recompiles: number;
+  /** Count the instructions executed in each region, at some cost. */
+  readonly profile: boolean;
 }
 
 export const DEFAULT_COMPILER: CompilerOptions = {
@@ -39,6 +42,7 @@ export const DEFAULT_COMPILER: CompilerOptions = {
   immediate: false,
   codeBytes: 24 << 20,
   recompiles: 6,
+  profile: false,
 };
 
 /** What the compiler needs of the rest of the processor. */
@@ -167,6 +171,8 @@ export class Compiler {
   readonly #freeSlots: number[] = [];
   #nextSlot: number;
   #bytes = 0;
+  /** Times that regions were entered which are not there any more. */
+  #gone = 0;
   readonly statistics = { regions: 0, modules: 0, bytes: 0, instructions: 0, dropped: 0, evicted: 0, milliseconds: 0 };
 
   constructor(host: CompilerHost, options: CompilerOptions) {
@@ -418,6 +424,7 @@ export class Compiler {
       user: (region.mode & MODE.user) !== 0,
       isEntry: ({ offset }) => region.graph.targets.has(offset) || region.extra.includes(offset),
       callOut: (instruction, count) => this.#callOut(instruction, count, region.mode),
+      profile: this.options.profile,
     };
   }
 
@@ -442,6 +449,7 @@ export class Compiler {
       table.set(slot, instance.exports[`region${i}`] as WebAssembly.ExportValue);
       region.slot = slot;
       cpu.i32[(REGION_ENTRIES >> 2) + slot] = 0;
+      cpu.view.setBigUint64(REGION_INSTRUCTIONS + slot * 8, 0n, true);
       this.#installed.push(region);
       this.#bytes += region.bytes;
       this.statistics.regions++;
@@ -498,13 +506,29 @@ export class Compiler {
     );
   }
 
+  /** What was compiled and how much of it ran. Instructions are counted with {@link CompilerOptions.profile} only. */
+  profile(): CompilerProfile {
+    const regions = this.#installed.map((region) => this.#profile(region));
+    const entries = regions.reduce((sum, region) => sum + region.entries, this.#gone);
+    return { ...this.statistics, entries, executed: this.executed, kept: this.#bytes, installed: regions };
+  }
+
+  /** Instructions executed in regions: with {@link CompilerOptions.profile} only. */
+  get executed(): number {
+    return this.#executed(0);
+  }
+
+  #executed(slot: number): number {
+    return Number(this.#host.cpu.view.getBigUint64(REGION_INSTRUCTIONS + slot * 8, true));
+  }
+
   #profile(region: Region): RegionProfile {
     const { graph, mode } = region;
     return {
       machine: graph.blocks.get(region.head)!.machine,
       mode,
       entries: this.#entered(region),
-      executed: 0,
+      executed: this.#executed(region.slot),
       instructions: graph.instructions,
       bytes: region.bytes,
       guest: () => guestText(graph, this.#host.cpu.u8),
@@ -607,6 +631,7 @@ export class Compiler {
       }
     }
     table.set(region.slot, null);
+    this.#gone += this.#entered(region);
     this.#freeSlots.push(region.slot);
     this.#installed.splice(this.#installed.indexOf(region), 1);
     this.#bytes -= region.bytes;

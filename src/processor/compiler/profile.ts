@@ -22,6 +22,27 @@ export interface RegionProfile {
   generated(): string[];
 }
 
+/** All that was compiled. */
+export interface CompilerProfile {
+  /** Regions installed, and modules that they came in. */
+  readonly regions: number;
+  readonly modules: number;
+  /** Bytes of WebAssembly made, and guest instructions that they stand for; bytes still kept. */
+  readonly bytes: number;
+  readonly instructions: number;
+  readonly kept: number;
+  /** Regions dropped because their code was written to, and because room was needed. */
+  readonly dropped: number;
+  readonly evicted: number;
+  /** Host ms that generating took, the engine's own compilers not included. */
+  readonly milliseconds: number;
+  /** Times that regions were entered, and instructions executed in them. */
+  readonly entries: number;
+  readonly executed: number;
+  /** Installed regions, in no order. */
+  readonly installed: readonly RegionProfile[];
+}
+
 const hexadecimal = (value: number): string => (value >>> 0).toString(16).padStart(8, "0");
 
 /** The guest's code, block by block. Addresses are distances from the page of the first block. */

@@ -4,17 +4,64 @@
  * comes after a fault.
  */
 import { SEG, segmentField } from "../../isa/state.ts";
-import { call, type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
+import { call, type I32, type I64, i32, i64, KIND, OP, Value } from "../../wasm/expression.ts";
+import type { Local } from "../../wasm/function.ts";
 import { i64x2, v128 } from "../../wasm/simd.ts";
 import { STATE } from "../memory-map.ts";
 import { hostAddress, notPlain } from "../shadow.ts";
 import type { RegionContext } from "./region-context.ts";
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** One way to come from a linear to a host address: a table, and the local that gets the host address. */
+interface Probe {
+  readonly table: number;
+  readonly host: Local;
+  /** The host address of {@link RegionMemory.#linear}. */
+  readonly address: Value;
+  /** Whether an access of so many bytes is not plain, by bytes. */
+  readonly tests: (Value | undefined)[];
+  /** Whether the call that serves such an access has failed. */
+  readonly failed: Value;
+}
+
+/**
+ * Expressions that every access needs are made once a region, for a place where the linear address is put before they
+ * are written out: nothing of them is kept.
+ */
 export class RegionMemory {
   readonly #context: RegionContext;
+  readonly #linear: Mutable<Value>;
+  readonly #read: Probe;
+  readonly #modify: Probe;
+  readonly #write: Probe;
 
   constructor(context: RegionContext) {
     this.#context = context;
+    this.#linear = new Value(KIND.local, "i32", OP.local_get, 0);
+    this.#read = this.#probe(context.readTable);
+    this.#modify = this.#probe(context.writeTable);
+    this.#write = this.#probe(context.writeTable);
+  }
+
+  #probe(table: number): Probe {
+    const host = this.#context.f.local("i32");
+    const address = hostAddress(i32.const(table), this.#linear);
+    return { table, host, address, tests: [], failed: i32.ltS(host.get, 0) };
+  }
+
+  /** Find the host address of `linear`; non-zero when `bytes` there are not plain. */
+  #find(probe: Probe, linear: Value, bytes: number): Value {
+    const { f, plainTest } = this.#context;
+    if (linear.kind === KIND.local) {
+      this.#linear.immediate = linear.immediate;
+      f.set(probe.host, probe.address);
+    } else f.set(probe.host, hostAddress(i32.const(probe.table), linear));
+    const known = probe.tests[bytes];
+    if (known !== undefined) return known;
+    const test = notPlain(probe.host.get, bytes, plainTest);
+    probe.tests[bytes] = test;
+    return test;
   }
 
   /** Linear address of `offset` in a segment, checked for `bytes` and the kind of access. */
@@ -34,22 +81,20 @@ export class RegionMemory {
   }
 
   /** Host address at which `bytes` can be accessed; `slow` finds it where the table does not know. */
-  #address(table: number, linear: Value, bytes: number, slow: "readAddress" | "modifyAddress"): Value {
+  #address(probe: Probe, linear: Value, bytes: number, slow: "readAddress" | "modifyAddress"): Value {
     const { f, flags, module } = this.#context;
     flags.settle();
-    const host = f.temporary("i32");
-    f.set(host, hostAddress(i32.const(table), linear));
-    f.unlikely(notPlain(host.get, bytes, this.#context.plainTest), () => {
+    f.unlikely(this.#find(probe, linear, bytes), () => {
       this.#context.note();
-      f.set(host, call(module.importI32(slow, 2), linear, bytes));
-      this.#context.leaveNotedIf(i32.ltS(host.get, 0));
+      f.set(probe.host, call(module.importI32(slow, 2), linear, bytes));
+      this.#context.leaveNotedIf(probe.failed);
     });
-    return host.get;
+    return probe.host.get;
   }
 
   load(linear: Value, bits: number): Value {
     const { f } = this.#context;
-    const host = this.#address(this.#context.readTable, linear, bits / 8, "readAddress");
+    const host = this.#address(this.#read, linear, bits / 8, "readAddress");
     switch (bits) {
       case 8:
         return f.let(i32.load8u(host));
@@ -64,9 +109,9 @@ export class RegionMemory {
     }
   }
 
-  /** Host address of an operand that is read and will be written by {@link storeAt}. */
+  /** Host address of an operand that is read and will be written by {@link storeAt}, before the next such operand. */
   modify(linear: Value, bits: number): Value {
-    return this.#address(this.#context.writeTable, linear, bits / 8, "modifyAddress");
+    return this.#address(this.#modify, linear, bits / 8, "modifyAddress");
   }
 
   storeAt(host: Value, operand: I32 | I64, bits: number): void {
@@ -82,14 +127,13 @@ export class RegionMemory {
   store(linear: Value, value: I32 | I64, bits: number): void {
     const { f, flags } = this.#context;
     flags.settle();
-    const host = f.let(hostAddress(i32.const(this.#context.writeTable), linear));
     f.unlikely(
-      notPlain(host, bits / 8, this.#context.plainTest),
+      this.#find(this.#write, linear, bits / 8),
       () => {
         this.#context.note();
         this.#context.leaveNotedIf(this.#writeSlow(linear, value, bits));
       },
-      () => this.storeAt(host, value, bits),
+      () => this.storeAt(this.#write.host.get, value, bits),
     );
   }
 

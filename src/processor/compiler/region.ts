@@ -12,7 +12,15 @@ import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
 import { v128 } from "../../wasm/simd.ts";
 import { CODE_REF, NEXT, STATUS } from "../interpreter/record.ts";
-import { EXECUTE_TABLE, REGION_RECORD, SHADOW, STATE, USER_TABLES, WRITE_TABLE } from "../memory-map.ts";
+import {
+  EXECUTE_TABLE,
+  REGION_INSTRUCTIONS,
+  REGION_RECORD,
+  SHADOW,
+  STATE,
+  USER_TABLES,
+  WRITE_TABLE,
+} from "../memory-map.ts";
 import { hostAddress, PLAIN_TEST } from "../shadow.ts";
 import { FlagState, type KnownFlags, NEED, UNKNOWN_FLAGS } from "./flag-state.ts";
 import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
@@ -40,6 +48,8 @@ export interface RegionTarget {
   callOut(instruction: RegionInstruction, count: number): CallOut;
   /** Whether the block at this machine offset may be entered from outside the region. */
   isEntry(block: RegionBlock): boolean;
+  /** Count the instructions executed. */
+  readonly profile: boolean;
 }
 
 /** A block at which the region can be entered; its position in the list is its index in code references. */
@@ -108,6 +118,8 @@ class RegionCompiler {
   /** Absent where the region has no x87 code that it writes. */
   readonly #x87: X87Compiler | undefined;
   readonly #budget: Local;
+  /** Budget at the entry, for profiles. */
+  readonly #before: Local;
   readonly #base: Local;
   /** EIP at which the dispatcher, or an exit, goes on. */
   readonly #eip: Local;
@@ -146,6 +158,7 @@ class RegionCompiler {
     this.#registers = REGISTERS.map(local);
     this.#vectors = new Map([...vectorsNamed(graph)].map((number) => [number, f.local("v128")]));
     this.#budget = local();
+    this.#before = local();
     this.#base = local();
     this.#flagLocals = { kind: local(), a: local(), r: local(), c: local() };
     this.#eip = local();
@@ -404,7 +417,7 @@ class RegionCompiler {
   /** Choose the entry that `next` names; `eip` is its address. */
   #dispatch(): void {
     const f = this.#f;
-    this.#x87?.align(this.#depthOfEntry());
+    this.#x87?.state.align(this.#depthOfEntry());
     let bound = 0;
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
     for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
@@ -517,7 +530,7 @@ class RegionCompiler {
     // Read before the flags are put in order for those behind.
     if (condition && this.#flags.concerns(condition)) condition = f.let(condition);
     this.#flags.finish(need);
-    this.#x87?.settle();
+    this.#x87?.state.settle();
     for (const next of successors) this.#nodes[next]!.known = this.#flags.known();
     if (this.#jumps && block.returnTo !== undefined) {
       const back = this.#numbers.get(block.returnTo);
@@ -572,7 +585,7 @@ class RegionCompiler {
     const number = this.#numbers.get(offset);
     if (number !== undefined) {
       const { block } = this.#nodes[number]!;
-      if (this.#x87?.fits(block) === false) this.#x87.rebase(this.#x87.depthOf(block));
+      if (this.#x87?.fits(block) === false) this.#x87.state.rebase(this.#x87.depthOf(block));
       if (number !== fallsTo) this.#branch(number);
       return;
     }
@@ -603,7 +616,7 @@ class RegionCompiler {
   }
 
   #leave(): void {
-    this.#x87?.flush();
+    this.#x87?.state.flush();
     this.#note();
     this.#f.br(this.#leaveLabel);
   }
@@ -614,9 +627,9 @@ class RegionCompiler {
   }
 
   #leaveNotedIf(condition: I32): void {
-    if (this.#x87?.pending) {
+    if (this.#x87?.state.pending) {
       this.#f.unlikely(condition, () => {
-        this.#x87?.flush();
+        this.#x87?.state.flush();
         this.#f.br(this.#leaveLabel);
       });
     } else this.#f.brIf(condition, this.#leaveLabel, true);
@@ -638,8 +651,8 @@ class RegionCompiler {
     this.#flags.makeExplicit();
     this.#builder.forgetRegisters();
     this.#storeRegisters(this.#builder.used);
-    this.#x87?.settle();
-    this.#x87?.store();
+    this.#x87?.state.settle();
+    this.#x87?.state.store();
     this.#setField("flagsResult", this.#flagLocals.r.get);
     this.#setField("flagsCarry", this.#flagLocals.c.get);
     this.#setField("startEip", this.#at(instruction.offset));
@@ -722,10 +735,11 @@ class RegionCompiler {
       f.set(c, this.#field("flagsCarry"));
     }
     f.set(this.#budget, this.#field("budget"));
+    if (this.#target.profile) f.set(this.#before, this.#budget.get);
     f.set(this.#plainTest, PLAIN_TEST);
     if (this.#called) f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
-    this.#x87?.load(f.let(this.#depthOfEntry()));
+    this.#x87?.state.load(f.let(this.#depthOfEntry()));
     // As if the main entry had been called: returnEntry is zero.
     if (this.#jumps) f.set(this.#returnEip, this.#at(this.#entries[0]!.offset));
   }
@@ -733,13 +747,19 @@ class RegionCompiler {
   #epilogue(): void {
     const f = this.#f;
     this.#storeRegisters(this.#builder.written);
-    this.#x87?.store();
+    this.#x87?.state.store();
     if (this.#flags.touched) {
       const { kind, a, r, c } = this.#flagLocals;
       this.#setField("flagsKind", kind.get);
       this.#setField("flagsOperand", a.get);
       this.#setField("flagsResult", r.get);
       this.#setField("flagsCarry", c.get);
+    }
+    if (this.#target.profile) {
+      const slot = i32.shrU(f.params[0]!.get, CODE_REF.slotShift);
+      const executed = f.let(i64.extendU(i32.sub(this.#before.get, this.#budget.get)));
+      for (const at of [i32.const(0), f.let(i32.shl(slot, 3))])
+        f.store64(at, i64.add(i64.load(at, REGION_INSTRUCTIONS), executed), REGION_INSTRUCTIONS);
     }
     this.#setField("budget", this.#budget.get);
     this.#setField("eip", this.#eip.get);

@@ -15,6 +15,7 @@ import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { helperNumber } from "../helpers.ts";
 import { STATE } from "../memory-map.ts";
 import { CR0, VECTOR } from "../registers.ts";
+import { hostAddress } from "../shadow.ts";
 import { RECORD, STATUS } from "./record.ts";
 import type { SharedFunctions } from "./shared.ts";
 
@@ -76,8 +77,15 @@ function arm(
       for (const at of [linear, i32.and(i32.add(linear, bytes - 1), -4096)]) {
         const crossing = at !== linear;
         const probe = (): void => {
-          f.do(call(shared.modify8, s, at));
-          checkFault();
+          f.if(i32.ltS(hostAddress(field("writeTable"), at), 0), () => {
+            // Devices do not see a look, unless data breakpoints must.
+            f.if(
+              field("watching"),
+              () => f.do(call(shared.modify8, s, at)),
+              () => f.do(call(shared.modifyAddress, at, 1)),
+            );
+            checkFault();
+          });
         };
         if (crossing) f.if(i32.shrU(i32.xor(linear, i32.add(linear, bytes - 1)), 12), probe);
         else probe();
