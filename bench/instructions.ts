@@ -1,17 +1,13 @@
 /** Micro-benchmarks of instructions on one engine: each row a loop of one mechanism, in ns for a guest instruction. */
-import { setImmediate } from "node:timers/promises";
 import { assemble } from "../src/firmware/assembler.ts";
 import type { CompilerOptions } from "../src/processor/compiler/compiler.ts";
-import { EXIT } from "../src/processor/exits.ts";
 import { MACHINE } from "../src/processor/memory-map.ts";
 import { CR4 } from "../src/processor/registers.ts";
-import { createMachine } from "./machine.ts";
+import { createMachine, timeToHalt } from "./machine.ts";
 
 const CODE = 0x1000;
 const DATA = 0x100000;
 const STACK = 0x80000;
-/** Instructions between looks at the event loop, where compiled code arrives. */
-const SLICE = 1 << 20;
 /** Runs, of which the first pay for the engine's compilers; the best one counts. */
 const RUNS = 6;
 
@@ -113,21 +109,7 @@ async function measure(row: Row, compiler: CompilerOptions | undefined): Promise
   cpu.u8.set(assemble(source, { origin: CODE, bits: 32 }).code, MACHINE + CODE);
   cpu.set("cr4", cpu.get("cr4") | CR4.OSFXSR);
   cpu.updateMode();
-  const once = async (): Promise<number> => {
-    cpu.set("eip", CODE);
-    cpu.setGpr(4, STACK);
-    cpu.setGpr(6, DATA);
-    const start = process.cpuUsage().user;
-    let reason: number;
-    do {
-      cpu.set("preemptionTimer", SLICE);
-      reason = processor.run();
-      processor.compiler?.poll();
-      await setImmediate();
-    } while (reason === EXIT.preemptionTimer);
-    if (reason !== EXIT.hlt) throw new Error(`${row.name}: stopped by exit ${reason}`);
-    return process.cpuUsage().user - start;
-  };
+  const once = (): Promise<number> => timeToHalt(processor, { eip: CODE, esp: STACK, esi: DATA });
   const times: number[] = [];
   for (let i = 0; i < RUNS; i++) times.push(await once());
   return (Math.min(...times) * 1000) / (row.count * row.instructions);

@@ -1,7 +1,8 @@
 /** A bare processor with 16 MB of RAM in flat 32-bit protected mode, for micro-benchmarks. */
+import { setImmediate } from "node:timers/promises";
 import type { CompilerOptions } from "../src/processor/compiler/compiler.ts";
 import { P2M_TYPE } from "../src/processor/cpu.ts";
-import { PROC, PROC2 } from "../src/processor/exits.ts";
+import { EXIT, PROC, PROC2 } from "../src/processor/exits.ts";
 import { MACHINE } from "../src/processor/memory-map.ts";
 import { Processor } from "../src/processor/processor.ts";
 import { CR0 } from "../src/processor/registers.ts";
@@ -26,4 +27,28 @@ export function createMachine(compiler?: CompilerOptions): Processor {
     cpu.setSegment(segment, segment === 1 ? 8 : 16, 0, 0xffffffff, segment === 1 ? 0xc09b : 0xc093);
   cpu.updateMode();
   return processor;
+}
+
+/** Budget of one stay in the guest, instructions: between two of them compiled code is taken in. */
+const SLICE = 1 << 20;
+
+/** Run `processor` from `eip` with this stack and data pointer until it halts; µs of this process's CPU time. */
+export async function timeToHalt(
+  processor: Processor,
+  start: { readonly eip: number; readonly esp: number; readonly esi: number },
+): Promise<number> {
+  const { cpu } = processor;
+  cpu.set("eip", start.eip);
+  cpu.setGpr(4, start.esp);
+  cpu.setGpr(6, start.esi);
+  const before = process.cpuUsage().user;
+  let reason: number;
+  do {
+    cpu.set("preemptionTimer", SLICE);
+    reason = processor.run();
+    processor.compiler?.poll();
+    await setImmediate();
+  } while (reason === EXIT.preemptionTimer);
+  if (reason !== EXIT.hlt) throw new Error(`benchmark stopped by exit ${reason}`);
+  return process.cpuUsage().user - before;
 }

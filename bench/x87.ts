@@ -1,17 +1,13 @@
 /** Micro-benchmarks of x87 code in compiled regions: loops of one mechanism each, in ns for one turn. */
-import { setImmediate } from "node:timers/promises";
 import { assemble } from "../src/firmware/assembler.ts";
 import { DEFAULT_COMPILER } from "../src/processor/compiler/compiler.ts";
-import { EXIT } from "../src/processor/exits.ts";
 import { MACHINE } from "../src/processor/memory-map.ts";
-import { createMachine } from "./machine.ts";
+import { createMachine, timeToHalt } from "./machine.ts";
 
 const CODE = 0x1000;
 const DATA = 0x100000;
 const STACK = 0x80000;
 const TURNS = 300_000;
-/** Instructions between looks at the event loop. */
-const SLICE = 1 << 20;
 /** First runs, in which the engine compiles and optimizes, and those that count. */
 const RUNS = { warm: 4, measured: 5 } as const;
 
@@ -50,21 +46,7 @@ async function measure(body: readonly string[]): Promise<number> {
   const source = `${initialize}\n${load(START)}\nmov ecx, ${TURNS}\nagain:\n${body.join("\n")}\ndec ecx\njnz near again\nhlt`;
   cpu.u8.set(assemble(source, { origin: CODE, bits: 32 }).code, MACHINE + CODE);
   for (const [i, value] of DOUBLES.entries()) cpu.view.setFloat64(MACHINE + DATA + i * 8, value, true);
-  const once = async (): Promise<number> => {
-    cpu.set("eip", CODE);
-    cpu.setGpr(4, STACK);
-    cpu.setGpr(6, DATA);
-    const start = process.cpuUsage().user;
-    let reason: number;
-    do {
-      cpu.set("preemptionTimer", SLICE);
-      reason = processor.run();
-      processor.compiler?.poll();
-      await setImmediate();
-    } while (reason === EXIT.preemptionTimer);
-    if (reason !== EXIT.hlt) throw new Error(`stopped by exit ${reason}`);
-    return process.cpuUsage().user - start;
-  };
+  const once = (): Promise<number> => timeToHalt(processor, { eip: CODE, esp: STACK, esi: DATA });
   for (let i = 0; i < RUNS.warm; i++) await once();
   const times: number[] = [];
   for (let i = 0; i < RUNS.measured; i++) times.push(await once());

@@ -35,9 +35,6 @@ export interface InterruptLine {
   set(level: boolean): void;
 }
 
-/** A line that leads nowhere. */
-export const NO_LINE: InterruptLine = { set() {} };
-
 /** The port bus as a bus master or the firmware sees it. */
 export interface PortIo {
   in(port: number, size: AccessSize): number;

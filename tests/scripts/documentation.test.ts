@@ -13,6 +13,7 @@ const PAGES = [
   "CONTRIBUTING.md",
   "CHANGELOG.md",
   "SPECIFICATION.md",
+  "docs/performance.md",
   "docs/rejected.md",
 ];
 

@@ -56,12 +56,6 @@ export function readOperand(cpu: Cpu, pc: number, bytes: number): number {
   return cpu.read(operandLinear(cpu, pc, 0, bytes, false), bytes);
 }
 
-/** Write an E operand of `bytes`. */
-export function writeOperand(cpu: Cpu, pc: number, bytes: number, value: number): void {
-  if (!isMemory(cpu, pc)) writeRegister(cpu, registerA(cpu, pc), bytes, value);
-  else cpu.write(operandLinear(cpu, pc, 0, bytes, true), bytes, value);
-}
-
 /** Continue at `eip` (already cut): the block is left. */
 export function jump(cpu: Cpu, eip: number): number {
   cpu.i32[WORD.startEip] = eip;
