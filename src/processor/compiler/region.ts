@@ -23,7 +23,7 @@ import {
 } from "../memory-map.ts";
 import { hostAddress, PLAIN_TEST } from "../shadow.ts";
 import { FlagState, type KnownFlags, NEED, UNKNOWN_FLAGS } from "./flag-state.ts";
-import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { directTargets, isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
 import { LAZY_FLAGS } from "./lazy-flags.ts";
 import { RegionBuilder } from "./region-builder.ts";
 import type { RegionModule } from "./region-module.ts";
@@ -139,6 +139,8 @@ class RegionCompiler {
   #jumps = false;
   readonly #labels = new Map<number, Branch>();
   #leaveLabel!: Label;
+  /** The same from where locals have the x87's state. */
+  #x87LeaveLabel!: Label;
   #exitLabel!: Label;
   #lookupLabel!: Label;
   #outcomeLabel!: Label;
@@ -214,6 +216,7 @@ class RegionCompiler {
         this.#lookupLabel = lookup;
         f.block((leave) => {
           this.#leaveLabel = leave;
+          this.#x87LeaveLabel = leave;
           f.block((outcome) => {
             this.#outcomeLabel = outcome;
             this.#sequence(this.#items);
@@ -302,14 +305,7 @@ class RegionCompiler {
 
   /** Direct successors inside the region, the one that a fall-through reaches last: it is then placed next. */
   #successors(block: RegionBlock): number[] {
-    const { terminator } = block;
-    const offsets =
-      terminator.kind === "branch"
-        ? [terminator.taken, terminator.next]
-        : terminator.kind === "goto"
-          ? [terminator.target]
-          : [];
-    return offsets.flatMap((offset) => this.#numbers.get(offset) ?? []);
+    return directTargets(block.terminator).flatMap((offset) => this.#numbers.get(offset) ?? []);
   }
 
   #addEntry(number: number): void {
@@ -417,7 +413,7 @@ class RegionCompiler {
   /** Choose the entry that `next` names; `eip` is its address. */
   #dispatch(): void {
     const f = this.#f;
-    this.#x87?.state.align(this.#depthOfEntry());
+    this.#x87?.align(() => this.#depthOfEntry());
     let bound = 0;
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
     for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
@@ -471,7 +467,19 @@ class RegionCompiler {
   // ---- blocks ---------------------------------------------------------------------------------------------------
 
   #block(number: number, fallsTo: number): void {
-    this.#f.scope(() => this.#blockBody(number, fallsTo));
+    const { block } = this.#nodes[number]!;
+    if (!this.#x87?.leavesApart(block)) {
+      this.#f.scope(() => this.#blockBody(number, fallsTo));
+      return;
+    }
+    const outer = this.#x87LeaveLabel;
+    this.#f.block((label) => {
+      this.#x87LeaveLabel = label;
+      this.#f.scope(() => this.#blockBody(number, -1));
+    });
+    this.#x87LeaveLabel = outer;
+    this.#x87.left(block);
+    this.#f.br(outer);
   }
 
   #blockBody(number: number, fallsTo: number): void {
@@ -530,7 +538,7 @@ class RegionCompiler {
     // Read before the flags are put in order for those behind.
     if (condition && this.#flags.concerns(condition)) condition = f.let(condition);
     this.#flags.finish(need);
-    this.#x87?.state.settle();
+    this.#x87?.endBlock();
     for (const next of successors) this.#nodes[next]!.known = this.#flags.known();
     if (this.#jumps && block.returnTo !== undefined) {
       const back = this.#numbers.get(block.returnTo);
@@ -585,7 +593,7 @@ class RegionCompiler {
     const number = this.#numbers.get(offset);
     if (number !== undefined) {
       const { block } = this.#nodes[number]!;
-      if (this.#x87?.fits(block) === false) this.#x87.state.rebase(this.#x87.depthOf(block));
+      if (this.#x87?.fits(block) === false) this.#x87.rebase(block);
       if (number !== fallsTo) this.#branch(number);
       return;
     }
@@ -616,9 +624,9 @@ class RegionCompiler {
   }
 
   #leave(): void {
-    this.#x87?.state.flush();
+    this.#x87?.flush();
     this.#note();
-    this.#f.br(this.#leaveLabel);
+    this.#f.br(this.#leaveHere);
   }
 
   #leaveIf(condition: I32): void {
@@ -627,12 +635,17 @@ class RegionCompiler {
   }
 
   #leaveNotedIf(condition: I32): void {
-    if (this.#x87?.state.pending) {
+    if (this.#x87?.pending) {
       this.#f.unlikely(condition, () => {
-        this.#x87?.state.flush();
-        this.#f.br(this.#leaveLabel);
+        this.#x87?.flush();
+        this.#f.br(this.#leaveHere);
       });
-    } else this.#f.brIf(condition, this.#leaveLabel, true);
+    } else this.#f.brIf(condition, this.#leaveHere, true);
+  }
+
+  /** Where an instruction at this point leaves to. */
+  get #leaveHere(): Label {
+    return this.#x87?.loaded ? this.#x87LeaveLabel : this.#leaveLabel;
   }
 
   /** Behind the leave label: nothing of the current instruction has happened. */
@@ -651,8 +664,7 @@ class RegionCompiler {
     this.#flags.makeExplicit();
     this.#builder.forgetRegisters();
     this.#storeRegisters(this.#builder.used);
-    this.#x87?.state.settle();
-    this.#x87?.state.store();
+    this.#x87?.beforeCall();
     this.#setField("flagsResult", this.#flagLocals.r.get);
     this.#setField("flagsCarry", this.#flagLocals.c.get);
     this.#setField("startEip", this.#at(instruction.offset));
@@ -739,7 +751,7 @@ class RegionCompiler {
     f.set(this.#plainTest, PLAIN_TEST);
     if (this.#called) f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
-    this.#x87?.state.load(f.let(this.#depthOfEntry()));
+    this.#x87?.enterRegion(() => this.#depthOfEntry());
     // As if the main entry had been called: returnEntry is zero.
     if (this.#jumps) f.set(this.#returnEip, this.#at(this.#entries[0]!.offset));
   }
@@ -747,7 +759,7 @@ class RegionCompiler {
   #epilogue(): void {
     const f = this.#f;
     this.#storeRegisters(this.#builder.written);
-    this.#x87?.state.store();
+    this.#x87?.exitRegion();
     if (this.#flags.touched) {
       const { kind, a, r, c } = this.#flagLocals;
       this.#setField("flagsKind", kind.get);
