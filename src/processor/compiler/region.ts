@@ -12,21 +12,24 @@ import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
 import { v128 } from "../../wasm/simd.ts";
 import { CODE_REF, NEXT, STATUS } from "../interpreter/record.ts";
+import { originOf, regionRecord, VERIFY_EXPORTS } from "../interpreter/regions.ts";
 import {
   EXECUTE_TABLE,
-  REGION_INSTRUCTIONS,
+  mappingEpoch,
+  REGION,
   REGION_RECORD,
+  REGIONS,
   SHADOW,
   STATE,
   USER_TABLES,
   WRITE_TABLE,
 } from "../memory-map.ts";
-import { hostAddress, PLAIN_TEST } from "../shadow.ts";
+import { PLAIN_TEST } from "../shadow.ts";
 import { FlagState, type KnownFlags, NEED, UNKNOWN_FLAGS } from "./flag-state.ts";
 import { directTargets, isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
 import { LAZY_FLAGS } from "./lazy-flags.ts";
 import { RegionBuilder } from "./region-builder.ts";
-import type { RegionModule } from "./region-module.ts";
+import { popped, pushed, type RegionModule, returnStack } from "./region-module.ts";
 import { flagNeeds, vectorsNamed } from "./region-scan.ts";
 import { type Item, structure } from "./structure.ts";
 import { X87Compiler } from "./x87.ts";
@@ -48,6 +51,8 @@ export interface RegionTarget {
   callOut(instruction: RegionInstruction, count: number): CallOut;
   /** Whether the block at this machine offset may be entered from outside the region. */
   isEntry(block: RegionBlock): boolean;
+  /** Address of the word that holds a reference to the compiled code at a machine offset outside, or 0 for none. */
+  linkTo(machine: number): number;
   /** Count the instructions executed. */
   readonly profile: boolean;
 }
@@ -68,8 +73,6 @@ export interface CompiledRegion {
 }
 
 const REGISTERS = Object.values(GPR);
-const PAGE = 4096;
-
 /** Packing of the x87's depth at each entry into constants. */
 const DEPTH_BITS = 4;
 const DEPTHS_A_WORD = 64 / DEPTH_BITS;
@@ -105,6 +108,8 @@ class RegionCompiler {
   readonly #f: FunctionWriter;
   readonly #nodes: Node[] = [];
   readonly #numbers = new Map<number, number>();
+  /** Machine offsets of places outside that blocks lead to, by offset. */
+  readonly #exits: ReadonlyMap<number, number>;
   readonly #entries: RegionEntry[] = [];
   /** Number of the dispatcher, behind the blocks. */
   #dispatcher = 0;
@@ -121,16 +126,15 @@ class RegionCompiler {
   /** Budget at the entry, for profiles. */
   readonly #before: Local;
   readonly #base: Local;
-  /** EIP at which the dispatcher, or an exit, goes on. */
+  /** Reference to the code that is entered: the parameter, or what a computed jump has found in the region itself. */
+  readonly #code: Local;
+  /** EIP at which an exit goes on. */
   readonly #eip: Local;
   /** Entry that the dispatcher, or a loop with several entries, goes to. */
   readonly #next: Local;
   readonly #result: Local;
   readonly #where: Local;
   readonly #status: Local;
-  /** Where the last call inside the region returns to, and the entry there. */
-  readonly #returnEip: Local;
-  readonly #returnEntry: Local;
   readonly #epoch: Local;
   /** PLAIN_TEST: a constant that takes six bytes where a local takes two. Engines see through it. */
   readonly #plainTest: Local;
@@ -153,6 +157,7 @@ class RegionCompiler {
     this.#module = module;
     this.#graph = graph;
     this.#target = target;
+    this.#exits = new Map([...graph.exits].map(([machine, offset]) => [offset, machine]));
     this.#reference = module.declareRegion();
     const f = new FunctionWriter(this.#reference.type);
     this.#f = f;
@@ -163,13 +168,12 @@ class RegionCompiler {
     this.#before = local();
     this.#base = local();
     this.#flagLocals = { kind: local(), a: local(), r: local(), c: local() };
+    this.#code = f.params[0]!;
     this.#eip = local();
     this.#next = local();
     this.#result = local();
     this.#where = local();
     this.#status = local();
-    this.#returnEip = local();
-    this.#returnEntry = local();
     this.#epoch = local();
     this.#plainTest = local();
     const read = SHADOW.readSupervisor + (target.user ? USER_TABLES : 0);
@@ -209,6 +213,24 @@ class RegionCompiler {
   compile(): CompiledRegion {
     this.#buildNodes();
     const f = this.#f;
+    // Computed jumps within the region leave and enter it again, with everything in the state page: so nothing but what
+    // a path uses is kept in locals on it.
+    if (this.#jumps) {
+      f.loop((again) => {
+        this.#body();
+        const other = f.let(i32.shrU(i32.xor(this.#result.get, this.#code.get), CODE_REF.slotShift));
+        f.set(this.#code, this.#result.get);
+        f.brIf(i32.eqz(other), again);
+      });
+    } else this.#body();
+    f.result(this.#result.get);
+    this.#module.define(this.#reference, f);
+    return { reference: this.#reference, entries: this.#entries, bytes: f.size };
+  }
+
+  /** From the entry to where everything stands in the state page and `result` says how to go on. */
+  #body(): void {
+    const f = this.#f;
     const prologue = f.size;
     f.block((exit) => {
       this.#exitLabel = exit;
@@ -230,8 +252,6 @@ class RegionCompiler {
     });
     this.#epilogue();
     f.insert(prologue, () => this.#prologue());
-    this.#module.define(this.#reference, f);
-    return { reference: this.#reference, entries: this.#entries, bytes: f.size };
   }
 
   #lookup(): FunctionReference {
@@ -273,8 +293,7 @@ class RegionCompiler {
         collect(item.body);
       }
     };
-    // Without the dispatcher's edges: loops as the guest has them. Their heads are entries, for whoever comes back
-    // from an interrupt, and so are places that calls return to.
+    // Heads of loops are entries, for whoever comes back from an interrupt, and so are places that calls return to.
     collect(structure([...this.#nodes.map((node) => node.successors), []], 0));
     const entries = new Set<number>([0, ...loops]);
     for (const node of this.#nodes) {
@@ -284,18 +303,14 @@ class RegionCompiler {
     }
     for (const [number, node] of this.#nodes.entries()) if (this.#target.isEntry(node.block)) entries.add(number);
     for (const number of [...entries].slice(0, CODE_REF.entries)) this.#addEntry(number);
-    const edges = this.#nodes.map((node) =>
-      node.block.terminator.kind === "indirect" ? [this.#dispatcher] : node.successors,
-    );
+    const edges = this.#nodes.map((node) => node.successors);
     edges.push([...this.#nodes.keys()].filter((number) => this.#nodes[number]!.entry >= 0));
-    for (const targets of edges) {
-      for (const to of targets) if (to !== this.#dispatcher) this.#nodes[to]!.arrivals++;
-    }
+    for (const targets of edges) for (const to of targets) this.#nodes[to]!.arrivals++;
     this.#items = structure(edges, this.#dispatcher);
     const mark = (items: readonly Item[]): void => {
       for (const item of items) {
         if (item.kind !== "loop") continue;
-        for (const entry of item.entries) if (entry !== this.#dispatcher) this.#nodes[entry]!.checked = true;
+        for (const entry of item.entries) this.#nodes[entry]!.checked = true;
         mark(item.body);
       }
     };
@@ -413,7 +428,6 @@ class RegionCompiler {
   /** Choose the entry that `next` names; `eip` is its address. */
   #dispatch(): void {
     const f = this.#f;
-    this.#x87?.align(() => this.#depthOfEntry());
     let bound = 0;
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
     for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
@@ -540,14 +554,7 @@ class RegionCompiler {
     this.#flags.finish(need);
     this.#x87?.endBlock();
     for (const next of successors) this.#nodes[next]!.known = this.#flags.known();
-    if (this.#jumps && block.returnTo !== undefined) {
-      const back = this.#numbers.get(block.returnTo);
-      const entry = back === undefined ? -1 : this.#nodes[back]!.entry;
-      if (entry >= 0) {
-        f.set(this.#returnEip, this.#at(block.returnTo));
-        f.set(this.#returnEntry, entry);
-      }
-    }
+    if (block.returnTo !== undefined) this.#pushReturn(block.returnTo);
     switch (terminator.kind) {
       case "branch":
         this.#branchEnd(terminator.taken, terminator.next, condition!, fallsTo);
@@ -557,7 +564,7 @@ class RegionCompiler {
         return;
       case "indirect":
         if (ending?.kind !== "indirect") throw new RangeError("an indirect jump without a target");
-        this.#indirect(ending.eip);
+        this.#indirect(ending.eip, block.instructions.at(-1)!.form!.row.mnemonic === "RET");
         return;
       default: {
         // Whatever the instruction changed, the interpreter finds out.
@@ -598,22 +605,64 @@ class RegionCompiler {
       return;
     }
     this.#f.set(this.#eip, this.#at(offset));
-    this.#f.br(this.#lookupLabel);
+    const link = this.#linkTo(offset);
+    if (link === 0) {
+      this.#f.br(this.#lookupLabel);
+      return;
+    }
+    this.#f.set(this.#result, i32.load(link));
+    this.#f.br(this.#exitLabel);
   }
 
-  /** Go to a computed target: by the last call's return address, by the dispatcher, or out. */
-  #indirect(eip: Value): void {
+  /** Address of the word that refers to the code at `offset`, outside of the region; 0 if there is none. */
+  #linkTo(offset: number): number {
+    const machine = this.#exits.get(offset);
+    return machine === undefined ? 0 : this.#target.linkTo(machine);
+  }
+
+  /** Go to a computed target, if its code is known. */
+  #indirect(eip: Value, returns: boolean): void {
     const f = this.#f;
     f.set(this.#eip, eip);
-    f.if(i32.eq(this.#eip.get, this.#returnEip.get), () => {
-      f.set(this.#next, this.#returnEntry.get);
-      this.#branch(this.#dispatcher);
-    });
-    f.set(this.#result, call(this.#lookup(), this.#eip.get));
-    const own = i32.shrU(i32.xor(this.#result.get, f.params[0]!.get), CODE_REF.slotShift);
-    f.brIf(own, this.#exitLabel);
-    f.set(this.#next, i32.and(this.#result.get, CODE_REF.entryMask));
-    this.#branch(this.#dispatcher);
+    if (!returns) {
+      f.br(this.#lookupLabel);
+      return;
+    }
+    const { mode } = this.#target;
+    const { ring, top } = returnStack(mode);
+    const latest = f.let(i32.load(top));
+    f.if(
+      i32.eq(i32.load(latest, ring), this.#eip.get),
+      () => {
+        f.set(this.#result, i32.load(latest, ring + 4));
+        f.store32(top, popped(latest));
+      },
+      () => f.set(this.#result, call(this.#module.lookupReturn(mode, this.#tables.execute), this.#eip.get)),
+    );
+    f.br(this.#exitLabel);
+  }
+
+  /** Note where the call that ends the block returns to. */
+  #pushReturn(offset: number): void {
+    const f = this.#f;
+    const { ring, top } = returnStack(this.#target.mode);
+    const record = f.let(pushed(i32.load(top)));
+    f.store32(top, record);
+    f.store32(record, this.#at(offset), ring);
+    f.store32(record, this.#returnCode(offset), ring + 4);
+  }
+
+  /** Reference to the code at `offset`, as a word that may be 0. */
+  #returnCode(offset: number): Value {
+    const back = this.#numbers.get(offset);
+    if (back === undefined) {
+      const link = this.#linkTo(offset);
+      return link === 0 ? i32.const(0) : i32.load(link);
+    }
+    const { entry } = this.#nodes[back]!;
+    if (entry < 0) return i32.const(0);
+    const place = (this.#entries[entry]!.page << CODE_REF.pageShift) | entry;
+    return i32.or(i32.and(this.#code.get, -1 << CODE_REF.slotShift), place);
   }
 
   // ---- leaving --------------------------------------------------------------------------------------------------
@@ -723,21 +772,18 @@ class RegionCompiler {
 
   #prologue(): void {
     const f = this.#f;
-    const code = f.params[0]!.get;
+    const code = this.#code.get;
     f.set(this.#eip, this.#field("eip"));
-    const { pages } = this.#graph;
-    const page = i32.and(i32.shrU(code, CODE_REF.pageShift), CODE_REF.pageMask);
-    let distance: Value = i32.const(pages[0]!.distance);
-    for (let i = 1; i < pages.length; i++) distance = i32.select(i32.eq(page, i), pages[i]!.distance, distance);
-    const origin = i32.and(this.#eip.get, -PAGE);
-    f.set(this.#base, i32.sub(origin, i32.shl(distance, 12)));
-    if (pages.length > 1) {
-      for (const { distance: d, machine } of pages) {
-        const linear = f.let(i32.add(this.#base.get, d << 12));
-        const mapped = hostAddress(i32.const(this.#tables.execute), linear);
-        f.unlikely(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
-      }
-    }
+    const record = f.let(regionRecord(code));
+    const origin = originOf(record, code, this.#eip.get);
+    const moved = i32.xor(origin, i32.load(record, REGIONS + REGION.origin));
+    const remapped = i32.xor(i32.load(record, REGIONS + REGION.epoch), i32.load(mappingEpoch(this.#tables.execute)));
+    f.unlikely(i32.or(moved, remapped), () => {
+      const verify = VERIFY_EXPORTS[this.#target.user ? "user" : "supervisor"];
+      const verified = call(this.#module.importI32(verify, 2), code, this.#eip.get);
+      f.if(i32.eqz(verified), () => f.return(NEXT.interpret));
+    });
+    f.set(this.#base, i32.load(record, REGIONS + REGION.origin));
     this.#loadRegisters(this.#builder.used);
     if (this.#flags.touched) {
       const { kind, a, r, c } = this.#flagLocals;
@@ -752,8 +798,6 @@ class RegionCompiler {
     if (this.#called) f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
     this.#x87?.enterRegion(() => this.#depthOfEntry());
-    // As if the main entry had been called: returnEntry is zero.
-    if (this.#jumps) f.set(this.#returnEip, this.#at(this.#entries[0]!.offset));
   }
 
   #epilogue(): void {
@@ -768,14 +812,13 @@ class RegionCompiler {
       this.#setField("flagsCarry", c.get);
     }
     if (this.#target.profile) {
-      const slot = i32.shrU(f.params[0]!.get, CODE_REF.slotShift);
       const executed = f.let(i64.extendU(i32.sub(this.#before.get, this.#budget.get)));
-      for (const at of [i32.const(0), f.let(i32.shl(slot, 3))])
-        f.store64(at, i64.add(i64.load(at, REGION_INSTRUCTIONS), executed), REGION_INSTRUCTIONS);
+      const counter = REGIONS + REGION.instructions;
+      for (const at of [i32.const(0), f.let(regionRecord(this.#code.get))])
+        f.store64(at, i64.add(i64.load(at, counter), executed), counter);
     }
     this.#setField("budget", this.#budget.get);
     this.#setField("eip", this.#eip.get);
-    f.result(this.#result.get);
   }
 }
 

@@ -206,11 +206,6 @@ export class X87State {
     this.load(depth);
   }
 
-  /** At a place reached from many: number the slots as `depth` says, unless they are. */
-  align(depth: Value): void {
-    this.#f.if(i32.ne(this.#depthLocal.get, depth), () => this.rebase(depth));
-  }
-
   // ---- what instructions are made of ----------------------------------------------------------------------------
 
   #st(index: number): Register {

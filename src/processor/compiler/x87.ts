@@ -81,11 +81,6 @@ export class X87Compiler {
     if (this.#resident) this.#x.store();
   }
 
-  /** At a place from where blocks are reached whose ST(0) is `depth`. */
-  align(depth: () => Value): void {
-    if (this.#resident) this.#x.align(depth());
-  }
-
   /** Before a branch to `block` that does not {@link fits}. */
   rebase(block: RegionBlock): void {
     this.#x.rebase(this.depthOf(block));
