@@ -26,8 +26,9 @@ import { granules } from "../shadow.ts";
 import { discover, type GraphLimits, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
 import { Links } from "./links.ts";
 import { type CompilerProfile, generatedText, guestText, type RegionProfile } from "./profile.ts";
-import { type CallOut, compileRegion, type RegionEntry, type RegionTarget } from "./region.ts";
+import { type CallOut, compileRegion, type RegionTarget } from "./region.ts";
 import { RegionModule } from "./region-module.ts";
+import type { RegionEntry } from "./region-plan.ts";
 
 /** When and how much to compile. */
 export interface CompilerOptions {

@@ -5,7 +5,6 @@
  */
 
 import { formBits } from "../../isa/decoder.ts";
-import { EFLAGS } from "../../isa/flags.ts";
 import { FIELD, type FieldName, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
 import { call, constantOf, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
@@ -26,12 +25,13 @@ import {
 } from "../memory-map.ts";
 import { PLAIN_TEST } from "../shadow.ts";
 import { FlagState, type KnownFlags, NEED, UNKNOWN_FLAGS } from "./flag-state.ts";
-import { directTargets, isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
 import { LAZY_FLAGS } from "./lazy-flags.ts";
 import { RegionBuilder } from "./region-builder.ts";
 import { popped, pushed, type RegionModule, returnStack } from "./region-module.ts";
-import { flagNeeds, vectorsNamed } from "./region-scan.ts";
-import { type Item, structure } from "./structure.ts";
+import { type Node, type RegionEntry, RegionPlan } from "./region-plan.ts";
+import { vectorsNamed } from "./region-scan.ts";
+import type { Item } from "./structure.ts";
 import { X87Compiler } from "./x87.ts";
 import { planX87 } from "./x87-plan.ts";
 
@@ -57,14 +57,6 @@ export interface RegionTarget {
   readonly profile: boolean;
 }
 
-/** A block at which the region can be entered; its position in the list is its index in code references. */
-export interface RegionEntry {
-  readonly offset: number;
-  readonly machine: number;
-  /** Position in {@link RegionGraph.pages} of the page it lies in. */
-  readonly page: number;
-}
-
 export interface CompiledRegion {
   readonly reference: FunctionReference;
   readonly entries: readonly RegionEntry[];
@@ -80,21 +72,6 @@ const DEPTHS_A_WORD = 64 / DEPTH_BITS;
 /** Position of the count in what a leaving instruction says: bytes from the origin, and instructions not done. */
 const WHERE_SHIFT = 8;
 
-interface Node {
-  readonly block: RegionBlock;
-  readonly successors: number[];
-  need: number;
-  /** Index among the entries, or -1. */
-  entry: number;
-  /** Edges that lead here. */
-  arrivals: number;
-  /** Loop entries check the budget. */
-  checked: boolean;
-  /** What a predecessor that was written before has left in the flag locals. */
-  known: KnownFlags | undefined;
-  written: boolean;
-}
-
 /** Compile `graph`, whose first block is the main entry, into `module`. */
 export function compileRegion(module: RegionModule, graph: RegionGraph, target: RegionTarget): CompiledRegion {
   return new RegionCompiler(module, graph, target).compile();
@@ -106,14 +83,12 @@ class RegionCompiler {
   readonly #target: RegionTarget;
   readonly #reference: FunctionReference;
   readonly #f: FunctionWriter;
-  readonly #nodes: Node[] = [];
-  readonly #numbers = new Map<number, number>();
+  readonly #plan: RegionPlan;
+  readonly #nodes: readonly Node[];
+  readonly #numbers: ReadonlyMap<number, number>;
   /** Machine offsets of places outside that blocks lead to, by offset. */
   readonly #exits: ReadonlyMap<number, number>;
-  readonly #entries: RegionEntry[] = [];
-  /** Number of the dispatcher, behind the blocks. */
-  #dispatcher = 0;
-  #items: Item[] = [];
+  readonly #entries: readonly RegionEntry[];
   readonly #registers: Local[];
   /** XMM registers that instructions of the region name. */
   readonly #vectors: ReadonlyMap<number, Local>;
@@ -138,9 +113,8 @@ class RegionCompiler {
   readonly #epoch: Local;
   /** PLAIN_TEST: a constant that takes six bytes where a local takes two. Engines see through it. */
   readonly #plainTest: Local;
-  /** Whether the region calls helpers or arms, and whether it jumps to computed places. */
+  /** Whether the region calls helpers or arms. */
   #called = false;
-  #jumps = false;
   readonly #labels = new Map<number, Branch>();
   #leaveLabel!: Label;
   /** The same from where locals have the x87's state. */
@@ -148,7 +122,6 @@ class RegionCompiler {
   #exitLabel!: Label;
   #lookupLabel!: Label;
   #outcomeLabel!: Label;
-  #bounds = new Map<number, number>();
   /** What {@link RegionContext.leave} says about the current instruction. */
   #leaving = 0;
   readonly #tables: { readonly read: number; readonly write: number; readonly execute: number };
@@ -208,14 +181,17 @@ class RegionCompiler {
         base: this.#base.get,
         leaveIf: (condition) => this.#leaveIf(condition),
       });
+    this.#plan = new RegionPlan(graph, (block) => target.isEntry(block), this.#x87);
+    this.#nodes = this.#plan.nodes;
+    this.#numbers = this.#plan.numbers;
+    this.#entries = this.#plan.entries;
   }
 
   compile(): CompiledRegion {
-    this.#buildNodes();
     const f = this.#f;
     // Computed jumps within the region leave and enter it again, with everything in the state page: so nothing but what
     // a path uses is kept in locals on it.
-    if (this.#jumps) {
+    if (this.#plan.jumps) {
       f.loop((again) => {
         this.#body();
         const other = f.let(i32.shrU(i32.xor(this.#result.get, this.#code.get), CODE_REF.slotShift));
@@ -241,7 +217,7 @@ class RegionCompiler {
           this.#x87LeaveLabel = leave;
           f.block((outcome) => {
             this.#outcomeLabel = outcome;
-            this.#sequence(this.#items);
+            this.#sequence(this.#plan.items);
           });
           if (this.#called) this.#callEnded();
         });
@@ -264,104 +240,6 @@ class RegionCompiler {
 
   #setField(name: FieldName, value: I32): void {
     this.#f.store32(STATE, value, FIELD[name].offset);
-  }
-
-  // ---- the graph ------------------------------------------------------------------------------------------------
-
-  #buildNodes(): void {
-    const blocks = [...this.#graph.blocks.values()];
-    for (const [number, block] of blocks.entries()) this.#numbers.set(block.offset, number);
-    this.#dispatcher = blocks.length;
-    this.#jumps = blocks.some(({ terminator }) => terminator.kind === "indirect");
-    for (const block of blocks) {
-      this.#nodes.push({
-        block,
-        successors: this.#successors(block),
-        need: NEED.none,
-        entry: -1,
-        arrivals: 0,
-        checked: false,
-        known: undefined,
-        written: false,
-      });
-    }
-    const loops = new Set<number>();
-    const collect = (items: readonly Item[]): void => {
-      for (const item of items) {
-        if (item.kind !== "loop") continue;
-        for (const entry of item.entries) loops.add(entry);
-        collect(item.body);
-      }
-    };
-    // Heads of loops are entries, for whoever comes back from an interrupt, and so are places that calls return to.
-    collect(structure([...this.#nodes.map((node) => node.successors), []], 0));
-    const entries = new Set<number>([0, ...loops]);
-    for (const node of this.#nodes) {
-      const back = node.block.returnTo;
-      const number = back === undefined ? undefined : this.#numbers.get(back);
-      if (number !== undefined) entries.add(number);
-    }
-    for (const [number, node] of this.#nodes.entries()) if (this.#target.isEntry(node.block)) entries.add(number);
-    for (const number of [...entries].slice(0, CODE_REF.entries)) this.#addEntry(number);
-    const edges = this.#nodes.map((node) => node.successors);
-    edges.push([...this.#nodes.keys()].filter((number) => this.#nodes[number]!.entry >= 0));
-    for (const targets of edges) for (const to of targets) this.#nodes[to]!.arrivals++;
-    this.#items = structure(edges, this.#dispatcher);
-    const mark = (items: readonly Item[]): void => {
-      for (const item of items) {
-        if (item.kind !== "loop") continue;
-        for (const entry of item.entries) this.#nodes[entry]!.checked = true;
-        mark(item.body);
-      }
-    };
-    mark(this.#items);
-    this.#computeNeeds();
-  }
-
-  /** Direct successors inside the region, the one that a fall-through reaches last: it is then placed next. */
-  #successors(block: RegionBlock): number[] {
-    return directTargets(block.terminator).flatMap((offset) => this.#numbers.get(offset) ?? []);
-  }
-
-  #addEntry(number: number): void {
-    const node = this.#nodes[number]!;
-    const { offset, machine } = node.block;
-    node.entry = this.#entries.length;
-    const page = this.#graph.pages.findIndex((p) => p.distance === offset >> 12);
-    this.#entries.push({ offset, machine, page });
-  }
-
-  /** Which flags each block needs from those before it: a backward fixed point. */
-  #computeNeeds(): void {
-    const needs = this.#nodes.map(({ block }) => flagNeeds(block.instructions, this.#x87));
-    const live = needs.map((n) => n.reads);
-    for (let changed = true; changed; ) {
-      changed = false;
-      for (let number = this.#nodes.length - 1; number >= 0; number--) {
-        let out = 0;
-        for (const next of this.#nodes[number]!.successors) out |= live[next]!;
-        const now = needs[number]!.reads | (out & ~needs[number]!.written);
-        if (now === live[number]) continue;
-        live[number] = now;
-        changed = true;
-      }
-    }
-    for (const [number, node] of this.#nodes.entries()) {
-      const flags = live[number]!;
-      node.need = flags === 0 ? NEED.none : flags === EFLAGS.CF ? NEED.carry : NEED.all;
-    }
-  }
-
-  /** Most instructions executed from the start of a block to the next look at the budget. */
-  #bound(number: number): number {
-    const known = this.#bounds.get(number);
-    if (known !== undefined) return known;
-    const node = this.#nodes[number]!;
-    let behind = 0;
-    for (const next of node.successors) if (!this.#nodes[next]!.checked) behind = Math.max(behind, this.#bound(next));
-    const bound = node.block.instructions.length + behind;
-    this.#bounds.set(number, bound);
-    return bound;
   }
 
   // ---- structure ------------------------------------------------------------------------------------------------
@@ -399,7 +277,7 @@ class RegionCompiler {
     // A branch to what comes right behind is no branch at all.
     const fallsTo = following?.kind === "node" ? following.node : -1;
     if (item.kind === "node") {
-      if (item.node === this.#dispatcher) this.#dispatch();
+      if (item.node === this.#plan.dispatcher) this.#dispatch();
       else this.#block(item.node, fallsTo);
       return;
     }
@@ -430,7 +308,7 @@ class RegionCompiler {
     const f = this.#f;
     let bound = 0;
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
-    for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
+    for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#plan.bound(number));
     if (bound > 0) {
       f.unlikely(i32.ltS(this.#budget.get, bound), () => {
         f.set(this.#result, NEXT.budget);
@@ -503,7 +381,7 @@ class RegionCompiler {
     const count = block.instructions.length;
     node.written = true;
     if (node.checked) {
-      f.unlikely(i32.ltS(this.#budget.get, this.#bound(number)), () => {
+      f.unlikely(i32.ltS(this.#budget.get, this.#plan.bound(number)), () => {
         f.set(this.#eip, this.#at(block.offset));
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
