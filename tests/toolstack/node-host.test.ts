@@ -79,8 +79,10 @@ test("the thread that generates code answers, and does not keep the process", ()
   const program = `
     const { generator } = (await import(${JSON.stringify(host)})).NODE_HOST;
     while (!generator.available()) await new Promise((resolve) => setTimeout(resolve, 1));
+    const hold = setInterval(() => {}, 1000);
     const done = await new Promise((resolve) => generator.generate({ features: "", orders: [] }, resolve));
     console.log(done.module instanceof WebAssembly.Module, done.regions.length);
+    clearInterval(hold);
     generator.generate({ features: "", orders: [] }, () => {});`;
   const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
     encoding: "utf8",

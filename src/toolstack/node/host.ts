@@ -184,10 +184,13 @@ function fileSerial(name: string): Promise<SerialTarget> {
 /** A worker thread that lets the process end while it waits. */
 function startGenerator(): GeneratorThread {
   const worker = new Worker(new URL("./generator.js", import.meta.url), { execArgv: [] });
-  worker.unref();
   return {
     post: (message) => worker.postMessage(message),
-    onMessage: (listener) => worker.on("message", listener),
+    onMessage(listener) {
+      worker.on("message", listener);
+      // Each new listener holds the process again.
+      worker.unref();
+    },
     onError(listener) {
       worker.on("error", (error) => listener(error.stack ?? error.message));
       worker.on("messageerror", (error) => listener(error.message));
