@@ -136,6 +136,11 @@ export const MAX_RAM = 1984 * MIB;
 /** Bytes of code granularity for self-modifying code. */
 export const GRANULE_SHIFT = 7;
 
+/** Address of the record of the region in a slot of the function table. */
+export function regionRecordAt(slot: number): number {
+  return REGIONS + (slot << REGION_SHIFT);
+}
+
 /** Address of the mapping epoch of the shadow table at `table`. */
 export function mappingEpoch(table: number): number {
   return MAPPING_EPOCHS + (table >>> TABLE_SHIFT) * 4;

@@ -34,8 +34,9 @@ export interface CompilerProfile {
   /** Regions dropped because their code was written to, and because room was needed. */
   readonly dropped: number;
   readonly evicted: number;
-  /** Host ms that generating took, the engine's own compilers not included. */
+  /** Host ms that generating took on the vCPU's thread, and on one of its own; the engine's own compilers not included. */
   readonly milliseconds: number;
+  readonly elsewhere: number;
   /** Times that regions were entered, and instructions executed in them. */
   readonly entries: number;
   readonly executed: number;
