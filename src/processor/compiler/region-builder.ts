@@ -13,8 +13,8 @@ import type { FunctionReference } from "../../wasm/module.ts";
 import { STATE } from "../memory-map.ts";
 import { VECTOR } from "../registers.ts";
 import { hostAddress, notPlain } from "../shadow.ts";
+import type { RegionInstruction } from "./blocks.ts";
 import type { FlagState } from "./flag-state.ts";
-import type { RegionInstruction } from "./graph.ts";
 import type { RegionContext } from "./region-context.ts";
 import { RegionMemory } from "./region-memory.ts";
 import {

@@ -10,7 +10,7 @@ import { type I32, type I64, i32, i64, type Value } from "../../wasm/expression.
 import type { Local } from "../../wasm/function.ts";
 import { i16x8, i32x4, i64x2, v128 } from "../../wasm/simd.ts";
 import { STATE } from "../memory-map.ts";
-import type { RegionInstruction } from "./graph.ts";
+import type { RegionInstruction } from "./blocks.ts";
 import type { RegionBuilder } from "./region-builder.ts";
 import type { RegionContext } from "./region-context.ts";
 

@@ -24,8 +24,9 @@ import {
   WRITE_TABLE,
 } from "../memory-map.ts";
 import { PLAIN_TEST } from "../shadow.ts";
+import { isCalled, offsetOf, type RegionBlock, type RegionInstruction } from "./blocks.ts";
 import { FlagState, type KnownFlags, NEED, UNKNOWN_FLAGS } from "./flag-state.ts";
-import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import type { RegionGraph } from "./graph.ts";
 import { LAZY_FLAGS } from "./lazy-flags.ts";
 import { RegionBuilder } from "./region-builder.ts";
 import { popped, pushed, type RegionModule, returnStack } from "./region-module.ts";
@@ -440,6 +441,12 @@ class RegionCompiler {
       case "goto":
         this.#goto(terminator.target, fallsTo);
         return;
+      case "return":
+        if (ending?.kind !== "indirect") throw new RangeError("a return without a target");
+        f.set(this.#eip, ending.eip);
+        f.brIf(i32.ne(this.#eip.get, this.#at(offsetOf(terminator.to))), this.#lookupLabel, true);
+        this.#goto(terminator.to, fallsTo);
+        return;
       case "indirect":
         if (ending?.kind !== "indirect") throw new RangeError("an indirect jump without a target");
         this.#indirect(ending.eip, block.instructions.at(-1)!.form!.row.mnemonic === "RET");
@@ -474,14 +481,15 @@ class RegionCompiler {
   }
 
   /** Go to a direct target, inside the region or outside. */
-  #goto(offset: number, fallsTo: number): void {
-    const number = this.#numbers.get(offset);
+  #goto(id: number, fallsTo: number): void {
+    const number = this.#numbers.get(id);
     if (number !== undefined) {
       const { block } = this.#nodes[number]!;
       if (this.#x87?.fits(block) === false) this.#x87.rebase(block);
       if (number !== fallsTo) this.#branch(number);
       return;
     }
+    const offset = offsetOf(id);
     this.#f.set(this.#eip, this.#at(offset));
     const link = this.#linkTo(offset);
     if (link === 0) {
