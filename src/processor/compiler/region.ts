@@ -390,7 +390,7 @@ class RegionCompiler {
     }
     f.set(this.#budget, i32.sub(this.#budget.get, count));
     this.#flags.begin(this.#arrivingFlags(node));
-    this.#builder.beginBlock();
+    this.#builder.beginBlock(block.instructions);
     this.#x87?.beginBlock(block);
     for (const [position, instruction] of block.instructions.entries()) {
       this.#leaving = (instruction.offset << WHERE_SHIFT) | (count - position);
