@@ -16,6 +16,11 @@ export interface PortDevice {
   readString?(offset: number, size: AccessSize, target: Uint8Array): void;
   /** OUTS: the reverse of {@link readString}; `source` holds whole elements. */
   writeString?(offset: number, size: AccessSize, source: Uint8Array): void;
+  /**
+   * A device of one port that does nothing but keep the byte written to it: from now on it keeps it in `cell`, one byte
+   * of the engine's memory, which may serve the port without it.
+   */
+  keepIn?(cell: Uint8Array): void;
 }
 
 /** A device in guest-physical memory; the same contract as {@link PortDevice}. */

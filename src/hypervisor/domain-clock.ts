@@ -22,6 +22,9 @@ const PACING_MS = 0.05;
 /** The host's clock went on while the process did not run (suspended, debugged): guest time does not follow further. */
 const MAX_STEP = 1e9;
 
+/** The global is a getter in Node, which costs as much as a third of the look. */
+const HOST = performance;
+
 /** What the run loop needs of a clock besides what devices see. */
 export interface DomainClock extends Clock {
   /** Timers due now are called back. */
@@ -97,7 +100,7 @@ export class RealClock implements DomainClock {
   constructor(wallTime?: number) {
     this.#origin = Date.now();
     this.#wall = wallTime ?? this.#origin;
-    this.#host = performance.now();
+    this.#host = HOST.now();
   }
 
   get deadline(): number {
@@ -120,7 +123,7 @@ export class RealClock implements DomainClock {
 
   /** Look at the host's clock. */
   #look(): void {
-    const host = performance.now();
+    const host = HOST.now();
     const elapsed = Math.min(MAX_STEP, (host - this.#host) * 1e6);
     this.#host = host;
     this.#owed += elapsed;
@@ -220,7 +223,7 @@ export class RealClock implements DomainClock {
   }
 
   resume(): void {
-    this.#host = performance.now();
+    this.#host = HOST.now();
     this.#paused = false;
   }
 }
