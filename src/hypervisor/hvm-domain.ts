@@ -12,7 +12,8 @@ import { MACHINE, MAX_RAM, PORT_BYTES, PORT_CLASS, PORT_COUNT, PORT_KIND } from 
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
 import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
-import type { GuestMemory, InterruptController, InterruptLine } from "./device.ts";
+import type { GuestMemory, InterruptController, InterruptLine, MmioDevice } from "./device.ts";
+import { DirectWindow } from "./direct-window.ts";
 import { type DomainClock, InstructionClock, RealClock } from "./domain-clock.ts";
 import { DomainMemory } from "./domain-memory.ts";
 import { EXIT_HANDLERS } from "./exit-handlers.ts";
@@ -89,6 +90,7 @@ export class HvmDomain {
   readonly #registers: FirmwareRegisters;
   readonly #inline: InlineAccesses;
   readonly #lockstep: Lockstep | undefined;
+  readonly #windows = new Map<MmioDevice, DirectWindow>();
   readonly #profile: RunProfile | undefined;
 
   constructor(options: HvmDomainOptions) {
@@ -291,13 +293,13 @@ export class HvmDomain {
     this.#setControls();
     this.#halted = false;
     this.#waiting = undefined;
-    this.#classifyPorts();
+    this.#attachDevices();
     this.onReset?.();
     if (this.initialState.mode === "protected") this.enter(this.initialState);
   }
 
-  /** Tell the engine which ports it need not ask about. */
-  #classifyPorts(): void {
+  /** Tell the engine which ports it need not ask about, and devices what memory can do for them. */
+  #attachDevices(): void {
     const { u8 } = this.cpu;
     for (let port = 0; port < PORT_COUNT; port++) {
       const device = this.bus.deviceAt(port);
@@ -311,6 +313,17 @@ export class HvmDomain {
       }
       u8[PORT_CLASS + port] = kind;
       if (kind === PORT_KIND.none) u8[PORT_BYTES + port] = 0xff;
+    }
+    if (this.#lockstep) return;
+    for (const { device, base, size } of this.bus.mmioRanges()) {
+      // The machine memory under the hole is nobody's.
+      if (!device.useDirect || base < HOLE.start || base + size > Math.min(HOLE.end, this.memory.size)) continue;
+      let window = this.#windows.get(device);
+      if (!window) {
+        window = new DirectWindow(this.cpu, base, size);
+        this.#windows.set(device, window);
+      }
+      device.useDirect(window);
     }
   }
 

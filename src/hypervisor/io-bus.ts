@@ -43,6 +43,11 @@ export class DomainIoBus implements IoBus {
     return this.#ports[port]?.device;
   }
 
+  /** Claims on guest-physical memory. */
+  mmioRanges(): ReadonlySet<MmioRange> {
+    return new Set(this.#pages.values());
+  }
+
   in(port: number, size: AccessSize): number {
     const range = this.#ports[port];
     if (range && port + size <= range.base + range.count && size <= (range.width ?? 4)) {
