@@ -15,6 +15,7 @@ import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
 import { HELPERS } from "./helpers.ts";
 import { readPort, writePort } from "./instructions/io.ts";
 import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts";
+import { preparedInterpreter } from "./interpreter/prepared.ts";
 import { HELPER_LINK, RECORD, RUN, STATUS } from "./interpreter/record.ts";
 import { TABLE_EXPORT } from "./interpreter/regions.ts";
 import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
@@ -38,7 +39,7 @@ let compiled: { interpreter: Interpreter; module: WebAssembly.Module } | undefin
 /** The interpreter, generated and compiled once for all domains of this thread: memory sizes are the instances' affair. */
 function compiledInterpreter(): { interpreter: Interpreter; module: WebAssembly.Module } {
   if (!compiled) {
-    const interpreter = generateInterpreter();
+    const interpreter = preparedInterpreter() ?? generateInterpreter();
     compiled = { interpreter, module: new WebAssembly.Module(interpreter.bytes) };
   }
   return compiled;
