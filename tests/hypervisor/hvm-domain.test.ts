@@ -83,6 +83,18 @@ test("a device that only keeps a byte sees what the guest wrote, and the guest w
   assert.deepEqual([values, post.code], [[0x33, 0xff], 9]);
 });
 
+test("the time-stamp counter is never behind the time that a device went by", async () => {
+  const { domain } = machine("rdtsc\nin al, 0xe0\nrdtsc\nmov ebx, eax\nout 0xf4, al", { clock: "real", bits: 32 });
+  let seen = 0;
+  const read = (): number => {
+    for (let i = 0; i < 100; i++) seen = domain.clock.now();
+    return 0;
+  };
+  domain.bus.claimPorts({ name: "late", base: 0xe0, count: 1, width: 1, device: { read, write() {} } });
+  await domain.run();
+  assert.ok(domain.cpu.gpr(3) >= Math.floor(seen), `${domain.cpu.gpr(3)} after ${seen}`);
+});
+
 test("memory sizes that cannot be are refused with what can", () => {
   for (const memory of [0, 4096, 100_000, 4 << 30])
     assert.throws(() => new HvmDomain({ memory, clock: "real" }), /multiple of 4 KB from 64 KB to 1984 MB/);

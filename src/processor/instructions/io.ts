@@ -89,6 +89,8 @@ function plain(cpu: Cpu): boolean {
 /** The hypervisor's answer to IN without an exit; it sets exitReason when the engine must be left behind it. */
 export function readPort(cpu: Cpu, pc: number, port: number, bytes: 1 | 2 | 4): number {
   const ports = cpu.inlinePorts!;
+  // A guest may hold a timer of the device's against its time-stamp counter.
+  cpu.i32[WORD.tscAt] = -1;
   const value = ports.read(pc, port, bytes);
   if (ports.attention(pc)) cpu.i32[WORD.exitReason] = EXIT.ioInstruction;
   return value;
@@ -97,6 +99,7 @@ export function readPort(cpu: Cpu, pc: number, port: number, bytes: 1 | 2 | 4): 
 /** The same for OUT; `value` may have bits above its size. */
 export function writePort(cpu: Cpu, pc: number, port: number, bytes: 1 | 2 | 4, value: number): void {
   const ports = cpu.inlinePorts!;
+  cpu.i32[WORD.tscAt] = -1;
   ports.write(pc, port, bytes, value);
   if (ports.attention(pc)) cpu.i32[WORD.exitReason] = EXIT.ioInstruction;
 }
