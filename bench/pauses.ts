@@ -2,7 +2,7 @@
  * Measures how long the event loop stands still, on the thread that asks; on Linux also how much of that time the thread
  * really ran, since a busy machine makes everybody wait.
  */
-import { readFileSync } from "node:fs";
+import { threadTime } from "./thread-time.ts";
 
 /** What a {@link PauseMeter} has seen. Times in ms. */
 export interface Pauses {
@@ -21,15 +21,6 @@ export interface Pauses {
 /** The longest pause that nobody should notice. */
 export const LONG_MS = 50;
 
-/** Ms that this thread has run: first field of schedstat (Linux, Documentation/scheduler/sched-stats). */
-function ran(): number {
-  try {
-    return Number(readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1e6;
-  } catch {
-    return 0;
-  }
-}
-
 /** Looks at the clock in every turn of the event loop. */
 export class PauseMeter {
   #longest = 0;
@@ -39,12 +30,12 @@ export class PauseMeter {
   #turns = 0;
   readonly #start = performance.now();
   #last = this.#start;
-  #lastRan = ran();
+  #lastRan = threadTime() ?? 0;
   readonly #timer = setInterval(() => this.#look(), 1);
 
   #look(): void {
     const now = performance.now();
-    const total = ran();
+    const total = threadTime() ?? 0;
     const pause = now - this.#last;
     const run = total - this.#lastRan;
     this.#last = now;
