@@ -3,7 +3,7 @@
  * edges between them. Knows control flow, not WebAssembly.
  */
 import { DECODE, decode, Instruction } from "../../isa/decoder.ts";
-import { type FeatureTest, opcodeMap } from "../../isa/opcode-map.ts";
+import { type FeatureTest, type OpcodeMap, opcodeMap } from "../../isa/opcode-map.ts";
 import type { Form } from "../../isa/row.ts";
 
 const PAGE = 4096;
@@ -122,6 +122,7 @@ function isIndirect(form: Form): boolean {
 /** Collect the blocks of the region with these roots. */
 export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLimits): RegionGraph | undefined {
   const entry = roots.head;
+  const opcodes = opcodeMap(source.has);
   const given = new Set([entry, ...roots.others]);
   const drafts = new Map<number, Draft>();
   const starts = new Map<number, Draft>();
@@ -183,7 +184,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
       if (pages.size > before) pages.delete(offset >> 12);
       continue;
     }
-    const draft = decodeBlock(source, offset, machine, limits.instructions - instructions, drafts, starts);
+    const draft = decodeBlock(source, opcodes, offset, machine, limits.instructions - instructions, drafts, starts);
     if (!draft) {
       if (pages.size > before) pages.delete(offset >> 12);
       continue;
@@ -242,6 +243,7 @@ function split(block: Draft, offset: number, drafts: Map<number, Draft>, starts:
 /** Decode from `offset` to the end of the basic block; undefined when not even one instruction can be had. */
 function decodeBlock(
   source: CodeSource,
+  opcodes: OpcodeMap,
   offset: number,
   machine: number,
   limit: number,
@@ -264,7 +266,7 @@ function decodeBlock(
       break;
     }
     const instruction = new RegionInstruction();
-    const length = decode(source.bytes, from, pageEnd, source.bits, instruction, opcodeMap(source.has));
+    const length = decode(source.bytes, from, pageEnd, source.bits, instruction, opcodes);
     const unfit = instruction.form !== undefined && isDirect(instruction.form) && instruction.operandSize === 16;
     if (length === DECODE.needMore || length === DECODE.tooLong || !instruction.form || unfit) {
       // What crosses a page, is no instruction, or cuts EIP to 16 bits is the interpreter's.
