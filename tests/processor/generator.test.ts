@@ -235,3 +235,20 @@ test("code that was written to while its region was being made is not installed"
   assert.equal(machine.processor.compiler!.statistics.regions, 0);
   await finish(machine);
 });
+
+test("a thread that never answers is given up", { timeout: 60_000 }, async (context) => {
+  const generator = new RegionGenerator(() => new FakeThread(true));
+  const problems: string[] = [];
+  generator.onProblem((problem) => problems.push(problem));
+  generator.available();
+  await setImmediate();
+  let answer: unknown = "none";
+  generator.generate({ features: "", orders: [] }, (result) => {
+    answer = result;
+  });
+  let now = 0;
+  context.mock.method(performance, "now", () => (now += 1_000_000));
+  assert.equal(generator.available(), true, "the process may have been stopped in between");
+  while (generator.available());
+  assert.deepEqual([answer, problems], [undefined, ["no answer within 20000 ms"]]);
+});

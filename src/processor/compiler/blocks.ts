@@ -146,6 +146,7 @@ export function decodeBlock(
   starts: Map<number, Draft>,
 ): Draft | undefined {
   const pageEnd = (machine & -PAGE) + PAGE;
+  const opcodes = opcodeMap(source.has);
   const terminator: Terminator = { kind: "leave" };
   const draft: Draft = { id: offset, offset, machine, instructions: [], terminator, returnTo: undefined };
   let at = offset;
@@ -162,7 +163,7 @@ export function decodeBlock(
       break;
     }
     const instruction = new RegionInstruction();
-    const length = decode(source.bytes, from, pageEnd, source.bits, instruction, opcodeMap(source.has));
+    const length = decode(source.bytes, from, pageEnd, source.bits, instruction, opcodes);
     const unfit = instruction.form !== undefined && isDirect(instruction.form) && instruction.operandSize === 16;
     if (length === DECODE.needMore || length === DECODE.tooLong || !instruction.form || unfit) {
       // What crosses a page, is no instruction, or cuts EIP to 16 bits is the interpreter's.

@@ -30,8 +30,12 @@ type Answer =
   | { readonly kind: "done"; readonly id: number; readonly result: GenerationResult }
   | { readonly kind: "problem"; readonly problem: string };
 
-/** Host ms after which a job without an answer means that the thread is lost. */
+/**
+ * Host ms without an answer after which the thread is taken for lost, and how much of them counts between two looks: the
+ * whole process may have been stopped.
+ */
 const PATIENCE_MS = 20_000;
+const LOOK_MS = 50;
 
 /** Called with what became of a job, or with nothing when the thread is lost. */
 type Done = (result: GenerationResult | undefined) => void;
@@ -41,7 +45,10 @@ export class RegionGenerator {
   readonly #open: () => GeneratorThread;
   #thread: GeneratorThread | undefined;
   #state: "idle" | "starting" | "ready" | "failed" = "idle";
-  readonly #waiting = new Map<number, { readonly done: Done; readonly since: number }>();
+  readonly #waiting = new Map<number, Done>();
+  /** Ms that have passed without an answer that somebody waits for, and performance.now() of the last look. */
+  #patience = 0;
+  #looked = 0;
   readonly #listeners = new Set<(problem: string) => void>();
   #jobs = 0;
 
@@ -53,15 +60,17 @@ export class RegionGenerator {
   /** Whether jobs are taken. The first question starts the thread; until it is up, and once it is lost, the answer is no. */
   available(): boolean {
     if (this.#state === "idle") this.#start();
-    const oldest = this.#waiting.values().next().value;
-    if (oldest && performance.now() - oldest.since > PATIENCE_MS) this.#fail(`no answer within ${PATIENCE_MS} ms`);
+    const now = performance.now();
+    if (this.#waiting.size > 0) this.#patience += Math.min(LOOK_MS, now - this.#looked);
+    this.#looked = now;
+    if (this.#patience > PATIENCE_MS) this.#fail(`no answer within ${PATIENCE_MS} ms`);
     return this.#state === "ready";
   }
 
   /** Have a job done. `done` is called once, in a later turn of the event loop or when the thread is lost. */
   generate(job: GenerationJob, done: Done): void {
     const id = this.#jobs++;
-    this.#waiting.set(id, { done, since: performance.now() });
+    this.#waiting.set(id, done);
     this.#thread!.post({ id, job } satisfies Request);
   }
 
@@ -88,9 +97,10 @@ export class RegionGenerator {
     if (answer.kind === "ready") this.#state = "ready";
     else if (answer.kind === "problem") this.#fail(answer.problem);
     else {
-      const waiting = this.#waiting.get(answer.id);
+      const done = this.#waiting.get(answer.id);
       this.#waiting.delete(answer.id);
-      waiting?.done(answer.result);
+      this.#patience = 0;
+      done?.(answer.result);
     }
   }
 
@@ -101,7 +111,7 @@ export class RegionGenerator {
     for (const listener of this.#listeners) listener(problem);
     const lost = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const { done } of lost) done(undefined);
+    for (const done of lost) done(undefined);
   }
 }
 

@@ -183,6 +183,9 @@ function fileSerial(name: string): Promise<SerialTarget> {
 
 /** A worker thread that lets the process end while it waits. */
 function startGenerator(): GeneratorThread {
+  // V8 compiles functions when they are first called, on the thread that calls them. Those of modules that come from now on
+  // are compiled with the module: on the worker's thread.
+  setFlagsFromString("--no-wasm-lazy-compilation");
   const worker = new Worker(new URL("./generator.js", import.meta.url), { execArgv: [] });
   return {
     post: (message) => worker.postMessage(message),
