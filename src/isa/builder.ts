@@ -71,6 +71,8 @@ export interface Builder {
   simdDefault(): Value;
   /** A function of isa/vector/runtime.ts: the exact ways of floating point. Each leaves its outcome in `simdFault`. */
   runtime(name: RuntimeName): FunctionReference;
+  /** #XM, or #UD where the system does not know it, if the last exact function met an unmasked exception. */
+  raiseSimd(): void;
 
   /** The lazy flag pair as it was before this instruction (see flags.ts). */
   readonly flagsResult: Value;

@@ -287,6 +287,11 @@ export class RegionBuilder implements Builder {
     return this.#context.module.importFunction(name, RUNTIME[name]);
   }
 
+  /** The interpreter finds the exception again, and raises it. */
+  raiseSimd(): void {
+    this.#context.leaveIf(this.field("simdFault"));
+  }
+
   // ---- flags ----------------------------------------------------------------------------------------------------
 
   get flagsResult(): Value {

@@ -169,6 +169,16 @@ export class Arm implements Builder {
     return this.#context.runtime[name];
   }
 
+  raiseSimd(): void {
+    this.f.if(this.field("simdFault"), () => {
+      this.f.if(
+        i32.and(this.field("vectorGate"), VECTOR_GATE.exception),
+        () => this.raise(VECTOR.UD),
+        () => this.raise(VECTOR.XM),
+      );
+    });
+  }
+
   /** A memory operand of 64 or 128 bits, read or written by calls. */
   #wideOperand(bits: number): Operand {
     const { f, s, shared } = this.#context;

@@ -5,7 +5,7 @@ import type { Builder, Operand } from "../../builder.ts";
 import type { Row, Semantics } from "../../row.ts";
 import { DOUBLE, DOUBLES, SINGLE, SINGLES } from "../../vector/checks.ts";
 import type { RuntimeName } from "../../vector/runtime.ts";
-import { exact, low32 } from "./lanes.ts";
+import { exact, low32, usually } from "./lanes.ts";
 import { mixed, type Prefix, sse, zeroExtended } from "./rows.ts";
 
 type Unary = (a: Value) => Value;
@@ -25,7 +25,8 @@ const integerToDouble: Semantics = (_m, dst, src) => dst!.write(i64.reinterpret(
 const integerToSingle: Semantics = (m, dst, src) => {
   const integer = m.let(src!.read());
   const small = i32.ltU(i32.add(integer, EXACT_SINGLE), 2 * EXACT_SINGLE);
-  m.f.if(
+  usually(
+    m,
     i32.or(small, m.simdDefault()),
     () => dst!.write(f32.bits(f32.fromI32S(integer))),
     () => dst!.write(low32(exact(m, "singleFromInteger", zeroExtended(integer), undefined, 1))),
@@ -35,7 +36,8 @@ const integerToSingle: Semantics = (m, dst, src) => {
 /** `fast` where `allowed`, else `slow`; the register is written once, at the end. */
 function writeInteger(m: Builder, dst: Operand, allowed: Value, fast: () => Value, slow: () => Value): void {
   const result = m.f.temporary("i32");
-  m.f.if(
+  usually(
+    m,
     allowed,
     () => m.f.set(result, fast()),
     () => m.f.set(result, slow()),
@@ -67,7 +69,8 @@ const doubleToInteger =
 
 const singleToDouble: Semantics = (m, dst, src) => {
   const bits = m.let(src!.read());
-  m.f.if(
+  usually(
+    m,
     SINGLE.isNumber(bits),
     () => dst!.write(i64.reinterpret(f64.promote(f32.reinterpret(bits)))),
     () => dst!.write(low64of(exact(m, "doubleFromSingle", zeroExtended(bits), undefined, 1))),
@@ -77,7 +80,8 @@ const singleToDouble: Semantics = (m, dst, src) => {
 const doubleToSingle: Semantics = (m, dst, src) => {
   const bits = m.let(src!.read());
   const single = m.let(f32.bits(f32.demote(f64.reinterpret(bits))));
-  m.f.if(
+  usually(
+    m,
     i32.and(i32.or(SINGLE.isNormal(single), DOUBLE.isZero(bits)), m.simdDefault()),
     () => dst!.write(single),
     () => dst!.write(low32(exact(m, "singleFromDouble", zeroExtended(bits), undefined, 1))),
@@ -99,7 +103,8 @@ function writeVector(dst: Operand, value: Value): void {
 
 /** `fast` where `allowed`, else the exact function; `finish` arranges either's lanes. */
 function either(m: Builder, dst: Operand, allowed: Value, fast: () => Value, slow: () => Value): void {
-  m.f.if(
+  usually(
+    m,
     allowed,
     () => writeVector(dst, fast()),
     () => writeVector(dst, slow()),
@@ -181,7 +186,7 @@ const round =
       return;
     }
     const operation = [ops.nearest, ops.floor, ops.ceil, ops.trunc][known & 3]!;
-    m.f.if(tests.all(tests.isNumber(b)), () => write(operation(b)), slow);
+    usually(m, tests.all(tests.isNumber(b)), () => write(operation(b)), slow);
   };
 
 const conversion = (name: string, prefix: Prefix, encoding: string, feature: string, semantics: Semantics): Row =>

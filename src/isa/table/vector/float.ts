@@ -16,7 +16,7 @@ import {
 } from "../../vector/checks.ts";
 import { PREDICATE, RELATION } from "../../vector/compare.ts";
 import type { RuntimeName } from "../../vector/runtime.ts";
-import { evenOdd, exact, exactScalar, low32, raiseIfUnmasked } from "./lanes.ts";
+import { evenOdd, exact, exactScalar, low32, usually } from "./lanes.ts";
 import { type Prefix, sse, zeroExtended } from "./rows.ts";
 
 type Binary = (a: Value, b: Value) => Value;
@@ -39,7 +39,7 @@ const scalarArithmetic =
     const r = m.f.temporary(a.type);
     m.f.set(r, ops[name](a, b));
     const plain = lanes.inMiddle(lanes.bits(a), lanes.bits(b), lanes.bits(r.get));
-    m.f.if(i32.eqz(i32.and(plain, m.simdDefault())), () =>
+    m.f.unlikely(i32.eqz(i32.and(plain, m.simdDefault())), () =>
       m.f.set(r, lanes.float(exactScalar(m, runtime, lanes.bits(a), lanes.bits(b)))),
     );
     register.set(lanes.withLowest(whole, r.get));
@@ -53,7 +53,8 @@ const packedArithmetic =
     const r = m.let(ops[name](a, b));
     const numbers = v128.and(lanes.isNumber(a), lanes.isNumber(b));
     const plain = v128.and(numbers, resultIsPlain(lanes, name, a, b, r));
-    m.f.if(
+    usually(
+      m,
       i32.and(lanes.all(plain), m.simdDefault()),
       () => dst!.write(r),
       () => dst!.write(exact(m, runtime, a, b, lanes === SINGLES ? 4 : 2)),
@@ -69,7 +70,8 @@ const scalarMinMax =
     const whole = m.let(register.get());
     const a = m.let(lanes.lowest(whole));
     const bBits = m.let(lanes.bits(b));
-    m.f.if(
+    usually(
+      m,
       i32.and(lanes.isNumber(m.let(lanes.bits(a))), lanes.isNumber(bBits)),
       () => register.set(lanes.withLowest(whole, Value.select(a.type, a, b, smaller ? lt(a, b) : lt(b, a)))),
       () => register.set(exact(m, runtime, whole, zeroExtended(bBits), 1)),
@@ -81,7 +83,8 @@ const packedMinMax =
   (m, dst, src) => {
     const b = m.let(src!.read());
     const a = m.let(dst!.read());
-    m.f.if(
+    usually(
+      m,
       lanes.all(v128.and(lanes.isNumber(a), lanes.isNumber(b))),
       // WebAssembly's pmin(x, y) is y < x ? y : x.
       () => dst!.write(operation(b, a)),
@@ -144,7 +147,8 @@ const scalarSqrt =
     const positive = bits.type === "i64" ? i64.geS(bits, 0n) : i32.geS(bits, 0);
     const plain = i32.and(i32.and(positive, lanes.inMiddle(bits)), m.simdDefault());
     const r = m.f.temporary(b.type);
-    m.f.if(
+    usually(
+      m,
       plain,
       () => m.f.set(r, operation(b)),
       () => m.f.set(r, lanes.float(exactScalar(m, runtime, bits))),
@@ -159,7 +163,8 @@ const packedSqrt =
     const b = m.let(src!.read());
     const r = m.let(operation(b));
     const plain = v128.or(v128.and(lanes.isNumber(b), lanes.isNormal(r)), lanes.isZero(b));
-    m.f.if(
+    usually(
+      m,
       i32.and(lanes.all(plain), m.simdDefault()),
       () => dst!.write(r),
       () => dst!.write(exact(m, runtime, b, undefined, lanes === SINGLES ? 4 : 2)),
@@ -237,7 +242,8 @@ const packedCompare =
     const b = m.let(src!.read());
     const a = m.let(dst!.read());
     const predicate = immediate!.read();
-    m.f.if(
+    usually(
+      m,
       lanes.all(v128.and(lanes.isNumber(a), lanes.isNumber(b))),
       () => dst!.write(predicateMask(m, ops, predicate, a, b)),
       () => dst!.write(exact(m, runtime, a, b, lanes === SINGLES ? 4 : 2, predicate)),
@@ -252,7 +258,8 @@ const scalarCompare =
     const a = m.let(zeroExtended(dst!.read()));
     const predicate = immediate!.read();
     const low = (mask: Value): Value => (lanes === SINGLES ? low32(mask) : i64x2.extract(mask, 0));
-    m.f.if(
+    usually(
+      m,
       lanes.all(v128.and(lanes.isNumber(a), lanes.isNumber(b))),
       () => dst!.write(low(predicateMask(m, ops, predicate, a, b))),
       () => dst!.write(low(exact(m, runtime, a, b, 1, predicate))),
@@ -270,13 +277,14 @@ const compareToFlags =
     const a = m.let(lanes.bits(x));
     const b = m.let(lanes.bits(y));
     const relation = m.f.temporary("i32");
-    m.f.if(
+    usually(
+      m,
       i32.and(lanes.isNumber(a), lanes.isNumber(b)),
       () => m.f.set(relation, i32.or(i32.shl(ops.eq(x, y), 1), ops.lt(x, y))),
       () => {
         const bits = (v: Value): Value => (v.type === "i64" ? v : i64.extendU(v));
         m.f.set(relation, call(m.runtime(runtime), m.state, bits(a), bits(b), signaling ? 1 : 0));
-        raiseIfUnmasked(m);
+        m.raiseSimd();
       },
     );
     // RELATION: bit 0 is CF, bit 1 ZF, and both together unordered.
@@ -313,7 +321,8 @@ const arranged =
     const y = m.let(pair[1]);
     const r = m.let(operation(x, y));
     const plain = v128.and(v128.and(lanes.isNumber(x), lanes.isNumber(y)), v128.or(lanes.isNormal(r), lanes.isZero(r)));
-    m.f.if(
+    usually(
+      m,
       i32.and(lanes.all(plain), m.simdDefault()),
       () => dst!.write(r),
       () => dst!.write(exact(m, runtime, x, y, lanes === SINGLES ? 4 : 2)),
