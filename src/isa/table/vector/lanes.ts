@@ -1,7 +1,8 @@
 /** What vector rows share: lanes in and out of vectors, arrangements of lanes, and the call of exact functions. */
 import { call, type I32, i32, type Value } from "../../../wasm/expression.ts";
 import { i8x16, i32x4 } from "../../../wasm/simd.ts";
-import type { Builder } from "../../builder.ts";
+import type { Builder, Operand } from "../../builder.ts";
+import type { ScalarLane } from "../../vector/checks.ts";
 import type { RuntimeName } from "../../vector/runtime.ts";
 
 /** Exception vectors (SDM 3A 6.15). */
@@ -28,6 +29,17 @@ export function exactScalar(m: Builder, name: RuntimeName, ...operands: Value[])
   const result = m.let(call(m.runtime(name), m.state, ...operands));
   m.raiseSimd();
   return result;
+}
+
+/** A scalar operand as a float, to be used before the operand changes. */
+export function readFloat(lanes: ScalarLane, operand: Operand): Value {
+  return operand.readFloat ? operand.readFloat() : lanes.float(operand.read());
+}
+
+/** Write the lowest lane. */
+export function writeFloat(lanes: ScalarLane, operand: Operand, value: Value): void {
+  if (operand.writeFloat) operand.writeFloat(value);
+  else operand.write(lanes.bits(value));
 }
 
 /** The lowest lane of 32 bits. */
