@@ -72,11 +72,12 @@ export class VectorLocal implements VectorRegister {
   }
 
   setScalar(value: Value): void {
-    if (this.#low) {
+    const low = this.#asLow(value);
+    if (low) {
       this.#f.set(this.#whole, v128.const(0n));
-      this.#setLow(value);
+      this.#f.set(this.#low!, low);
+      this.ordinary = 0;
     } else this.set(zeroExtended(value));
-    this.ordinary = 0;
   }
 
   copy(from: VectorRegister): void {
@@ -110,22 +111,20 @@ export class VectorLocal implements VectorRegister {
 
   /** Replace the lowest lanes by a value of 32 or 64 bits, integer or float. */
   writeLow(value: Value): void {
-    if (this.#low) this.#setLow(value);
-    else this.#f.set(this.#whole, withLowest(this.#whole.get, value));
-    this.ordinary = 0;
+    const low = this.#asLow(value);
+    if (low) {
+      this.#f.set(this.#low!, low);
+      this.ordinary = 0;
+    } else this.set(withLowest(this.#merged(), value));
   }
 
-  #setLow(value: Value): void {
-    const low = this.#low!;
-    const f = this.#f;
-    const wide = value.type === "i64" || value.type === "f64";
-    if (low.type === "f64" && wide) f.set(low, value.type === "f64" ? value : f64.reinterpret(value));
-    else if (low.type === "f32" && !wide) f.set(low, value.type === "f32" ? value : f32.reinterpret(value));
-    else {
-      // The other size: a rare guest.
-      f.set(this.#whole, withLowest(this.#merged(), value));
-      this.#split();
-    }
+  /** A value of the lane's size as a float; undefined if it is not, or the lane is not kept by itself. */
+  #asLow(value: Value): Value | undefined {
+    if (!this.#low) return undefined;
+    const type = value.type === "i64" ? "f64" : value.type === "i32" ? "f32" : value.type;
+    if (type !== this.#low.type) return undefined;
+    if (value.type === type) return value;
+    return type === "f64" ? f64.reinterpret(value) : f32.reinterpret(value);
   }
 }
 
