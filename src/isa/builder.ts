@@ -82,9 +82,9 @@ export interface Builder {
   /** A function of isa/vector/runtime.ts: the exact ways of floating point. Each leaves its outcome in `simdFault`. */
   runtime(name: RuntimeName): FunctionReference;
   /**
-   * Whether the float that an operand holds is no denormal number, or has set DE already, as far as is known before it is
-   * executed; and note that it is so behind the present instruction. This may be said of what an instruction with a fast
-   * way, which {@link simdDefault} allows, has taken and given: an exact function's denormal result forbids it for the rest.
+   * Whether the float that an operand holds is known to be no denormal number; and note that it is so behind the present
+   * instruction. This may be said of what an instruction with a fast way has taken and given: when its exact function
+   * meets a denormal number, {@link simdDefault} holds no more for the instructions that know.
    */
   isOrdinary(operand: Operand): boolean;
   noteOrdinary(operand: Operand): void;

@@ -139,18 +139,29 @@ test("sequences of scalar floating point leave in compiled code what they leave 
   assert.ok(faults > 0, "some exceptions were not masked");
 });
 
-test("a denormal result is seen by the instruction behind that takes it", () => {
-  // MULSD XMM0, XMM1: 2^-1022 by 0.5, exact, so that only the operand of ADDSD XMM2, XMM0 shows it.
-  const code = [0xf2, 0x0f, 0x59, 0xc1, 0xf2, 0x0f, 0x58, 0xd0, HLT];
-  for (const tier of ["interpreter", "compiled"] as const) {
-    const { memory, processor, ...machine } = machineOf(tier);
-    const { cpu } = processor;
-    memory.set(code, CODE);
-    for (const [number, value] of [2 ** -1022, 0.5, 1].entries())
-      cpu.view.setFloat64(STATE + XMM_REGS + number * XMM_STRIDE, value, true);
-    cpu.set("mxcsr", 0x1fa0);
-    machine.set("eip", CODE);
-    assert.equal(machine.run(3).kind, "halt");
-    assert.equal(cpu.get("mxcsr"), 0x1fa2, `DE on the ${tier}`);
-  }
-});
+/** MXCSR after `code` on XMM0, XMM1, XMM2 as given, with PE set and all exceptions masked before. */
+function mxcsrAfter(tier: Tier, code: readonly number[], values: readonly number[]): number {
+  const { memory, processor, ...machine } = machineOf(tier);
+  const { cpu } = processor;
+  memory.set([...code, HLT], CODE);
+  for (const [number, value] of values.entries())
+    cpu.view.setFloat64(STATE + XMM_REGS + number * XMM_STRIDE, value, true);
+  cpu.set("mxcsr", 0x1fa0);
+  machine.set("eip", CODE);
+  assert.equal(machine.run(LENGTH).kind, "halt");
+  return cpu.get("mxcsr");
+}
+
+for (const tier of ["interpreter", "compiled"] as const) {
+  test(`a denormal result is seen by the instruction behind that takes it (${tier})`, () => {
+    // MULSD XMM0, XMM1: 2^-1022 by 0.5, exact, so that only the operand of ADDSD XMM2, XMM0 shows it.
+    const code = [0xf2, 0x0f, 0x59, 0xc1, 0xf2, 0x0f, 0x58, 0xd0];
+    assert.equal(mxcsrAfter(tier, code, [2 ** -1022, 0.5, 1]), 0x1fa2);
+  });
+
+  test(`a denormal operand that an invalid operation did not report is seen by the next (${tier})`, () => {
+    // SQRTSD XMM0, XMM1 of a negative one, then ADDSD XMM2, XMM1.
+    const code = [0xf2, 0x0f, 0x51, 0xc1, 0xf2, 0x0f, 0x58, 0xd1];
+    assert.equal(mxcsrAfter(tier, code, [1, -(2 ** -1040), 1]), 0x1fa3);
+  });
+}

@@ -285,7 +285,7 @@ export class RegionBuilder implements Builder {
     const { f } = this;
     const outcome = f.let(this.field("simdFault"));
     f.if(outcome, () => {
-      // A denormal result: what is behind in the block takes no fast way any more, and need not look at operands.
+      // A denormal number: what is behind in the block takes no fast way any more, whatever it knows of operands.
       if (this.#simdDefault && this.#simdLocal) f.set(this.#simdLocal, 0);
       this.#context.leaveIf(i32.and(outcome, MXCSR_FLAGS));
     });
