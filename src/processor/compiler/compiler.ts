@@ -10,18 +10,25 @@ import { BLOCK, CODE_REF, NEVER } from "../interpreter/record.ts";
 import {
   CODE_BITS,
   EXECUTE_TABLE,
+  FUNCTION_SLOTS,
   HASH_CODE,
-  MAX_REGIONS,
-  REGION_ENTRIES,
-  REGION_INSTRUCTIONS,
+  REGION,
+  REGION_PAGE,
+  REGION_PAGE_SHIFT,
+  REGION_SHIFT,
+  REGIONS,
+  RETURN_STACKS,
+  RETURNS,
   SHADOW,
   USER_TABLES,
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
 import { discover, type GraphLimits, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { Links } from "./links.ts";
 import { type CompilerProfile, generatedText, guestText, type RegionProfile } from "./profile.ts";
-import { type CallOut, compileRegion, type RegionEntry, type RegionTarget } from "./region.ts";
+import { type CallOut, compileRegion, type RegionTarget } from "./region.ts";
 import { RegionModule } from "./region-module.ts";
+import type { RegionEntry } from "./region-plan.ts";
 
 /** When and how much to compile. */
 export interface CompilerOptions {
@@ -59,6 +66,8 @@ export interface CompilerHost {
 }
 
 const PAGE = 4096;
+/** Values that a mode key can have. */
+const MODE_KEYS = 16;
 /** How much code a region takes at first, and one that is made anew because it should have more. */
 const FIRST_LIMITS = { instructions: 240, pages: 4 } as const;
 const LIMITS = { instructions: 600, pages: CODE_REF.pages } as const;
@@ -116,6 +125,8 @@ class Region {
   readonly met = new Set<number>();
   /** It took in the code of its neighbours. */
   merged = false;
+  /** Keys of the links that it jumps through. */
+  links: readonly number[] = [];
   /** Another one is going to take its place. */
   replaced = false;
 
@@ -167,6 +178,7 @@ export class Compiler {
   readonly #entries = new Map<number, { readonly region: Region; readonly code: number }>();
   /** Machine addresses whose regions were written to, and how often. */
   readonly #rewritten = new Map<number, number>();
+  readonly #links: Links;
   readonly #installed: Region[] = [];
   readonly #freeSlots: number[] = [];
   #nextSlot: number;
@@ -179,6 +191,7 @@ export class Compiler {
     this.#host = host;
     this.options = options;
     this.#nextSlot = host.interpreter.firstRegion;
+    this.#links = new Links(host.cpu.i32);
   }
 
   /** What a new block's BLOCK.code starts with: compiled code that begins there, or executions until it is hot. */
@@ -248,7 +261,7 @@ export class Compiler {
   }
 
   #entered(region: Region): number {
-    return this.#host.cpu.i32[(REGION_ENTRIES >> 2) + region.slot]! >>> 0;
+    return this.#host.cpu.i32[(recordOf(region.slot) + REGION.entries) >> 2]! >>> 0;
   }
 
   #make(machine: number, eip: number, mode: number): Region | undefined {
@@ -404,6 +417,7 @@ export class Compiler {
     while (regions.length < BATCH && this.#queue.length > 0 && performance.now() < deadline) {
       const region = this.#queue.shift()!;
       if (region.dead) continue;
+      this.#claimLinks(region);
       const { entries, bytes } = compileRegion(module, region.graph, this.#target(region));
       region.entries = entries;
       region.bytes = bytes;
@@ -418,11 +432,17 @@ export class Compiler {
     return { bytes, batch: { regions } };
   }
 
+  #claimLinks(region: Region): void {
+    const keys = [...region.graph.exits.keys()].map((machine) => entryKey(machine, region.mode));
+    region.links = keys.filter((key) => this.#links.claim(key, this.#entries.get(key)?.code ?? 0));
+  }
+
   #target(region: Region): RegionTarget {
     return {
       mode: region.mode,
       user: (region.mode & MODE.user) !== 0,
       isEntry: ({ offset }) => region.graph.targets.has(offset) || region.extra.includes(offset),
+      linkTo: (machine) => this.#links.addressOf(entryKey(machine, region.mode)),
       callOut: (instruction, count) => this.#callOut(instruction, count, region.mode),
       profile: this.options.profile,
     };
@@ -437,7 +457,7 @@ export class Compiler {
   // ---- installing -----------------------------------------------------------------------------------------------
 
   #install(module: WebAssembly.Module, batch: Batch): void {
-    const { imports, table, cpu } = this.#host;
+    const { imports, table } = this.#host;
     const instance = new WebAssembly.Instance(module, { env: imports });
     for (const [i, region] of batch.regions.entries()) {
       if (region.dead) continue;
@@ -448,8 +468,7 @@ export class Compiler {
       }
       table.set(slot, instance.exports[`region${i}`] as WebAssembly.ExportValue);
       region.slot = slot;
-      cpu.i32[(REGION_ENTRIES >> 2) + slot] = 0;
-      cpu.view.setBigUint64(REGION_INSTRUCTIONS + slot * 8, 0n, true);
+      this.#writeRecord(region);
       this.#installed.push(region);
       this.#bytes += region.bytes;
       this.statistics.regions++;
@@ -460,13 +479,26 @@ export class Compiler {
     }
   }
 
+  #writeRecord({ slot, graph }: Region): void {
+    const { i32, view } = this.#host.cpu;
+    const record = recordOf(slot);
+    i32.fill(0, record >> 2, recordOf(slot + 1) >> 2);
+    i32[(record + REGION.pageCount) >> 2] = graph.pages.length;
+    for (const [i, { distance, machine }] of graph.pages.entries()) {
+      const page = record + REGION.pages + (i << REGION_PAGE_SHIFT);
+      i32[(page + REGION_PAGE.distance) >> 2] = distance * PAGE;
+      i32[(page + REGION_PAGE.machine) >> 2] = machine;
+    }
+    // No epoch is this one: verified at the first entry.
+    view.setInt32(record + REGION.epoch, -1, true);
+  }
+
   /** Drop regions one by one until the code fits its budget: those that were not entered since they were last looked at. */
   #makeRoom(): void {
-    const { cpu } = this.#host;
     for (let looks = 2 * this.#installed.length; looks > 0 && this.#bytes > this.options.codeBytes; looks--) {
       const region = this.#installed.shift()!;
       this.#installed.push(region);
-      const entered = cpu.i32[(REGION_ENTRIES >> 2) + region.slot]!;
+      const entered = this.#entered(region);
       if (entered === region.entered) {
         this.#forget(region);
         this.statistics.evicted++;
@@ -477,7 +509,7 @@ export class Compiler {
   #takeSlot(): number {
     const free = this.#freeSlots.pop();
     if (free !== undefined) return free;
-    return this.#nextSlot < this.#host.interpreter.firstRegion + MAX_REGIONS ? this.#nextSlot++ : -1;
+    return this.#nextSlot < FUNCTION_SLOTS ? this.#nextSlot++ : -1;
   }
 
   #enter(region: Region, entry: RegionEntry, index: number): void {
@@ -488,6 +520,7 @@ export class Compiler {
     if (known && index > 0 && known.region.graph.instructions > region.graph.instructions) return;
     const code = (region.slot << CODE_REF.slotShift) | (entry.page << CODE_REF.pageShift) | index;
     this.#entries.set(key, { region, code });
+    this.#links.set(key, code);
     const slot = hashRecord(cpu.i32, entry.machine, region.mode);
     if (slot < 0) return;
     const block = cpu.i32[slot + 2]!;
@@ -519,7 +552,7 @@ export class Compiler {
   }
 
   #executed(slot: number): number {
-    return Number(this.#host.cpu.view.getBigUint64(REGION_INSTRUCTIONS + slot * 8, true));
+    return Number(this.#host.cpu.view.getBigUint64(recordOf(slot) + REGION.instructions, true));
   }
 
   #profile(region: Region): RegionProfile {
@@ -616,11 +649,14 @@ export class Compiler {
     region.dead = true;
     for (const { machine } of region.graph.pages) removeFrom(this.#pages, machine >>> 12, region);
     for (const machine of region.graph.exits.keys()) removeFrom(this.#leading, machine, region);
+    for (const key of region.links) this.#links.release(key);
     if (region.slot === 0) return;
+    this.#forgetReturns(region.slot);
     for (const entry of region.entries) {
       const key = entryKey(entry.machine, region.mode);
       if (this.#entries.get(key)?.region !== region) continue;
       this.#entries.delete(key);
+      this.#links.set(key, 0);
       const slot = hashRecord(cpu.i32, entry.machine, region.mode);
       if (slot >= 0) cpu.i32[slot + (HASH_CODE >> 2)] = 0;
     }
@@ -637,6 +673,22 @@ export class Compiler {
     this.#bytes -= region.bytes;
     cpu.set("codeEpoch", cpu.get("codeEpoch") + 1);
   }
+
+  /** Nobody returns to a region that is gone. */
+  #forgetReturns(slot: number): void {
+    const { i32 } = this.#host.cpu;
+    for (let ring = RETURN_STACKS; ring < RETURN_STACKS + MODE_KEYS * RETURNS.stride; ring += RETURNS.stride) {
+      for (let i = 0; i < RETURNS.entries; i++) {
+        const at = (ring + (i << RETURNS.recordShift) + 4) >> 2;
+        if (i32[at]! >>> CODE_REF.slotShift === slot) i32[at] = 0;
+      }
+    }
+  }
+}
+
+/** Address of the record of a region. */
+function recordOf(slot: number): number {
+  return REGIONS + (slot << REGION_SHIFT);
 }
 
 function addTo(map: Map<number, Region[]>, key: number, region: Region): void {
@@ -652,5 +704,5 @@ function removeFrom(map: Map<number, Region[]>, key: number, region: Region): vo
 }
 
 function entryKey(machine: number, mode: number): number {
-  return machine * 16 + mode;
+  return machine * MODE_KEYS + mode;
 }

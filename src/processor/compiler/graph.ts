@@ -45,6 +45,12 @@ export interface RegionBlock {
   readonly returnTo: number | undefined;
 }
 
+/** Places that a block goes to directly, the one that it falls through to last. */
+export function directTargets(terminator: Terminator): readonly number[] {
+  if (terminator.kind === "branch") return [terminator.taken, terminator.next];
+  return terminator.kind === "goto" ? [terminator.target] : [];
+}
+
 /** The code of a region. */
 export interface RegionGraph {
   /** Blocks by offset from the origin, in order of discovery: the entry first. */
@@ -208,13 +214,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
 function exitsOf(drafts: ReadonlyMap<number, Draft>, source: CodeSource): Map<number, number> {
   const exits = new Map<number, number>();
   for (const { terminator, returnTo } of drafts.values()) {
-    const targets =
-      terminator.kind === "branch"
-        ? [terminator.taken, terminator.next]
-        : terminator.kind === "goto"
-          ? [terminator.target]
-          : [];
-    for (const offset of [...targets, returnTo]) {
+    for (const offset of [...directTargets(terminator), returnTo]) {
       if (offset === undefined || drafts.has(offset)) continue;
       const page = source.page(offset >> 12);
       if (page >= 0) exits.set(page + (offset & (PAGE - 1)), offset);
