@@ -5,7 +5,7 @@
 import type { Builder, Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
 import { EFLAGS, type FlagOp } from "../../isa/flags.ts";
 import { FIELD, type FieldName, SEG, VECTOR_GATE, ZERO_SLOT } from "../../isa/state.ts";
-import { MXCSR_DEFAULT } from "../../isa/vector/constants.ts";
+import { MXCSR_DEFAULT, MXCSR_FLAGS } from "../../isa/vector/constants.ts";
 import { RUNTIME, type RuntimeName } from "../../isa/vector/runtime.ts";
 import { type I32, i32, KIND, OP, Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
@@ -18,15 +18,8 @@ import type { RegionInstruction } from "./blocks.ts";
 import type { FlagState } from "./flag-state.ts";
 import type { RegionContext } from "./region-context.ts";
 import { RegionMemory } from "./region-memory.ts";
-import {
-  MemoryOperand,
-  makeOperand,
-  operandPlans,
-  RegisterOperand,
-  SIGN_EXPONENT,
-  VectorOperand,
-  vectorRegister,
-} from "./region-operands.ts";
+import { MemoryOperand, makeOperand, operandPlans, RegisterOperand } from "./region-operands.ts";
+import { SIGN_EXPONENT, VectorOperand, vectorRegister } from "./region-vectors.ts";
 
 /** How the last instruction of a block ends it. */
 export type Ending =
@@ -100,7 +93,7 @@ export class RegionBuilder implements Builder {
     this.#handedOut.length = 0;
     this.#held = 0;
     this.#vectorsChecked = 0;
-    this.#simdDefault = undefined;
+    this.#forgetSimd();
   }
 
   /** Write the code of one instruction that has semantics. */
@@ -145,7 +138,7 @@ export class RegionBuilder implements Builder {
 
   /** Registers are about to be read and changed by others. */
   forgetRegisters(): void {
-    this.#simdDefault = undefined;
+    this.#forgetSimd();
     for (let register = 0; register < this.#context.registers.length; register++) this.#preserve(register);
     this.#used = ALL_REGISTERS;
     this.#written = ALL_REGISTERS;
@@ -253,7 +246,7 @@ export class RegionBuilder implements Builder {
   }
 
   setField(name: FieldName, value: I32): void {
-    if (name === "mxcsr") this.#simdDefault = undefined;
+    if (name === "mxcsr") this.#forgetSimd();
     this.f.store32(this.state, value, FIELD[name].offset);
   }
 
@@ -297,6 +290,31 @@ export class RegionBuilder implements Builder {
 
   runtime(name: RuntimeName): FunctionReference {
     return this.#context.module.importFunction(name, RUNTIME[name]);
+  }
+
+  /** The interpreter finds the exception again, and raises it. */
+  raiseSimd(): void {
+    const { f } = this;
+    const outcome = f.let(this.field("simdFault"));
+    f.if(outcome, () => {
+      // A denormal number: what is behind in the block takes no fast way any more, whatever it knows of operands.
+      if (this.#simdDefault && this.#simdLocal) f.set(this.#simdLocal, 0);
+      this.#context.leaveIf(i32.and(outcome, MXCSR_FLAGS));
+    });
+  }
+
+  isOrdinary(operand: Operand): boolean {
+    return operand instanceof VectorOperand && operand.local?.ordinary === operand.bits;
+  }
+
+  noteOrdinary(operand: Operand): void {
+    if (operand instanceof VectorOperand && operand.local) operand.local.ordinary = operand.bits;
+  }
+
+  /** Nothing is known of MXCSR and of floats in vector registers. */
+  #forgetSimd(): void {
+    this.#simdDefault = undefined;
+    for (const vector of this.#context.vectors.values()) vector.ordinary = 0;
   }
 
   // ---- flags ----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
  * comes after a fault.
  */
 import { SEG, segmentField } from "../../isa/state.ts";
-import { call, type I32, type I64, i32, i64, KIND, OP, Value } from "../../wasm/expression.ts";
+import { call, f32, f64, type I32, type I64, i32, i64, KIND, OP, Value } from "../../wasm/expression.ts";
 import type { Local } from "../../wasm/function.ts";
 import { i64x2, v128 } from "../../wasm/simd.ts";
 import { STATE } from "../memory-map.ts";
@@ -113,6 +113,28 @@ export class RegionMemory {
       () => f.set(value, loadOf(group.get, bits, placed.at)),
     );
     return value.get;
+  }
+
+  /** A float of `bits` (32 or 64) bits. */
+  loadFloat(linear: Value, bits: number): Value {
+    const host = this.#address(this.#read, linear, bits / 8, "readAddress");
+    return this.#context.f.let(bits === 64 ? f64.load(host) : f32.load(host));
+  }
+
+  /** Store a float, which must be ready, too. */
+  storeFloat(linear: Value, value: Value): void {
+    const { f, flags } = this.#context;
+    flags.settle();
+    const double = value.type === "f64";
+    f.unlikely(
+      this.#find(this.#write, linear, double ? 8 : 4),
+      () => {
+        this.#context.note();
+        const bits = f.let(double ? i64.reinterpret(value) : f32.bits(value));
+        this.#context.leaveNotedIf(this.#writeSlow(linear, bits, double ? 64 : 32));
+      },
+      () => f.storeFloat(this.#write.host.get, value),
+    );
   }
 
   /** Host address of an operand that is read and will be written by {@link storeAt}, before the next such operand. */

@@ -5,11 +5,10 @@
  */
 
 import { formBits } from "../../isa/decoder.ts";
-import { FIELD, type FieldName, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
+import { FIELD, type FieldName, GPR } from "../../isa/state.ts";
 import { call, constantOf, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
-import { v128 } from "../../wasm/simd.ts";
 import { CODE_REF, NEXT, STATUS } from "../interpreter/record.ts";
 import { originOf, regionRecord, VERIFY_EXPORTS } from "../interpreter/regions.ts";
 import {
@@ -32,6 +31,7 @@ import { RegionBuilder } from "./region-builder.ts";
 import { popped, pushed, type RegionModule, returnStack } from "./region-module.ts";
 import { type Node, type RegionEntry, RegionPlan } from "./region-plan.ts";
 import { vectorsNamed } from "./region-scan.ts";
+import { VectorLocal } from "./region-vectors.ts";
 import type { Item } from "./structure.ts";
 import { X87Compiler } from "./x87.ts";
 import { planX87 } from "./x87-plan.ts";
@@ -94,7 +94,7 @@ class RegionCompiler {
   readonly #entries: readonly RegionEntry[];
   readonly #registers: Local[];
   /** XMM registers that instructions of the region name. */
-  readonly #vectors: ReadonlyMap<number, Local>;
+  readonly #vectors: ReadonlyMap<number, VectorLocal>;
   readonly #flagLocals;
   readonly #flags: FlagState;
   readonly #builder: RegionBuilder;
@@ -143,7 +143,7 @@ class RegionCompiler {
     this.#f = f;
     const local = (): Local => f.local("i32");
     this.#registers = REGISTERS.map(local);
-    this.#vectors = new Map([...vectorsNamed(graph)].map((number) => [number, f.local("v128")]));
+    this.#vectors = new Map([...vectorsNamed(graph)].map(([number, use]) => [number, new VectorLocal(f, number, use)]));
     this.#budget = local();
     this.#before = local();
     this.#base = local();
@@ -676,13 +676,13 @@ class RegionCompiler {
   #storeRegisters(which: number): void {
     for (const [i, offset] of REGISTERS.entries())
       if (which & (1 << i)) this.#f.store32(STATE, this.#registers[i]!.get, offset);
-    for (const [number, local] of this.#vectors) this.#f.store128(STATE, local.get, XMM_REGS + number * XMM_STRIDE);
+    for (const vector of this.#vectors.values()) vector.store();
   }
 
   #loadRegisters(which: number): void {
     for (const [i, offset] of REGISTERS.entries())
       if (which & (1 << i)) this.#f.set(this.#registers[i]!, i32.load(STATE, offset));
-    for (const [number, local] of this.#vectors) this.#f.set(local, v128.load(STATE, XMM_REGS + number * XMM_STRIDE));
+    for (const vector of this.#vectors.values()) vector.load();
   }
 
   #prologue(): void {
