@@ -67,7 +67,7 @@ export interface CompiledRegion {
 
 const REGISTERS = Object.values(GPR);
 /** Instructions of a region up to which computed jumps in it keep everything in locals. */
-const COMPACT = 128;
+const COMPACT = 400;
 /** Packing of the x87's depth at each entry into constants. */
 const DEPTH_BITS = 4;
 const DEPTHS_A_WORD = 64 / DEPTH_BITS;

@@ -3,6 +3,7 @@ import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { defineNativeFunctions, Native } from "./native.ts";
 import { input, output, type PortImports } from "./native-ports.ts";
+import { STATE_NATIVES } from "./native-state.ts";
 import { STRING_NATIVES } from "./native-strings.ts";
 import { SYSTEM_NATIVES } from "./native-system.ts";
 import {
@@ -38,6 +39,7 @@ export function defineNatives(module: ModuleWriter, shared: SharedFunctions, por
   const all: Readonly<Record<string, (m: Native) => void>> = {
     ...SYSTEM_NATIVES,
     ...STRING_NATIVES,
+    ...STATE_NATIVES,
     in: input(ports),
     out: output(ports),
     int: int(deliver),
