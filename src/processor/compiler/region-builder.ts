@@ -16,7 +16,7 @@ import { hostAddress, notPlain } from "../shadow.ts";
 import type { FlagState } from "./flag-state.ts";
 import type { RegionInstruction } from "./graph.ts";
 import type { RegionContext } from "./region-context.ts";
-import { type Near, RegionMemory } from "./region-memory.ts";
+import { RegionMemory } from "./region-memory.ts";
 import { MemoryOperand, makeOperand, operandPlans, RegisterOperand } from "./region-operands.ts";
 import { SIGN_EXPONENT, VectorOperand, vectorRegister } from "./region-vectors.ts";
 
@@ -33,10 +33,6 @@ const EXTENDED_BYTES = 10;
 const ESP = 4;
 const ECX = 1;
 const ALL_REGISTERS = 0xff;
-const GENERAL_REGISTERS = 8;
-/** More contents than the registers of a block can have, and scales than an index can. */
-const MOST_CONTENTS = 1 << 16;
-const SCALES = 4;
 
 /** Rows without memory operand whose semantics raise exceptions. */
 const RAISING: ReadonlySet<string> = new Set(["DIV", "IDIV"]);
@@ -64,9 +60,6 @@ export class RegionBuilder implements Builder {
   #used = 0;
   #written = 0;
   #vectorsChecked = 0;
-  /** What each general register holds: a name that equal contents share, plus a constant. */
-  readonly #content = Array.from({ length: GENERAL_REGISTERS }, () => ({ name: 0, plus: 0 }));
-  #contents = 0;
   /** Local that holds {@link simdDefault}, and what reads it once it is set in the block. */
   #simdLocal: Local | undefined;
   #simdDefault: Value | undefined;
@@ -93,7 +86,6 @@ export class RegionBuilder implements Builder {
     this.#handedOut.length = 0;
     this.#held = 0;
     this.#vectorsChecked = 0;
-    this.#forgetAddresses();
     this.#forgetSimd();
   }
 
@@ -143,7 +135,6 @@ export class RegionBuilder implements Builder {
     for (let register = 0; register < this.#context.registers.length; register++) this.#preserve(register);
     this.#used = ALL_REGISTERS;
     this.#written = ALL_REGISTERS;
-    this.#forgetAddresses();
   }
 
   /** Keep only those nodes that pending flags refer to. */
@@ -219,72 +210,23 @@ export class RegionBuilder implements Builder {
     return this.f.let(i32.and(i32.shrU(this.#get(number - 4), 8), 0xff));
   }
 
-  /** Write a register operand; `by` says that it changes by a constant. */
-  writeRegister(number: number, bits: number, value: I32, by?: number): void {
+  /** Write a register operand. */
+  writeRegister(number: number, bits: number, value: I32): void {
     if (this.f.depth !== this.#depth) throw new RangeError("a register is written conditionally");
     const high = bits === 8 && number >= 4;
     const register = high ? number - 4 : number;
     const local = this.#context.registers[register]!;
     if (bits === 32) {
       if (typeof value === "object" && value.kind === KIND.local && value.immediate === local.index) return;
-      this.#noteChange(register, value, by);
       this.#preserve(register);
       this.f.set(local, value);
     } else {
-      this.#noteChange(register, value);
       this.#preserve(register);
       const mask = bits === 16 ? 0xffff : high ? 0xff00 : 0xff;
       const part = high ? i32.shl(i32.and(value, 0xff), 8) : i32.and(value, mask);
       this.f.set(local, i32.or(i32.and(local.get, ~mask), part));
     }
     this.#written |= 1 << register;
-  }
-
-  // ---- what registers hold, as far as addresses close to each other must know ------------------------------------
-
-  #forgetAddresses(): void {
-    this.accesses.forget();
-    this.#contents = 0;
-    for (const content of this.#content) {
-      content.name = ++this.#contents;
-      content.plus = 0;
-    }
-  }
-
-  /** A register gets a value, which may be that of another, or its own plus `by`. */
-  #noteChange(register: number, value: I32, by?: number): void {
-    const content = this.#content[register]!;
-    if (by !== undefined) {
-      content.plus = (content.plus + by) | 0;
-      return;
-    }
-    const first = this.#context.registers[0]!.index;
-    const from = typeof value === "object" && value.kind === KIND.local ? (value.immediate as number) - first : -1;
-    const other = this.#content[from];
-    content.name = other ? other.name : ++this.#contents;
-    content.plus = other ? other.plus : 0;
-  }
-
-  /**
-   * What the address of the memory operand is made of, by the registers of now; undefined where it is no flat 32-bit
-   * address, and in code that is not always executed, whose findings are nothing to those behind.
-   */
-  nearOperand(): Near | undefined {
-    const { form, segment, address16, base, index, scale, displacement } = this.#instruction;
-    if (address16 || segment === SEG.FS || segment === SEG.GS || form!.row.traits.bitString) return undefined;
-    if (this.f.depth !== this.#depth) return undefined;
-    const b = base === ZERO_SLOT ? undefined : this.#content[base >> 3]!;
-    const i = index === ZERO_SLOT ? undefined : this.#content[index >> 3]!;
-    const names = (b ? b.name : 0) * MOST_CONTENTS + (i ? i.name : 0);
-    const plus = (b ? b.plus : 0) + ((i ? i.plus : 0) << scale);
-    return { base: names * SCALES + (i ? scale : 0), displacement: (displacement + plus) | 0 };
-  }
-
-  /** The stack at ESP plus `offset`. */
-  #nearStack(offset: number): Near | undefined {
-    if (this.f.depth !== this.#depth) return undefined;
-    const { name, plus } = this.#content[ESP]!;
-    return { base: name * MOST_CONTENTS * SCALES, displacement: (plus + offset) | 0 };
   }
 
   field(name: FieldName): Value {
@@ -400,19 +342,13 @@ export class RegionBuilder implements Builder {
   }
 
   #effectiveAddress(): Value {
-    const { base, index, displacement, address16 } = this.#instruction;
+    const { base, index, scale, displacement, address16 } = this.#instruction;
     // A register alone stays one; everything else is computed here and now.
     if (base !== ZERO_SLOT && index === ZERO_SLOT && displacement === 0 && !address16) return this.#node(base >> 3);
-    const sum = this.addressExpression();
-    return this.f.let(address16 ? i32.and(sum, 0xffff) : sum);
-  }
-
-  /** A 32-bit effective address by the registers of now, yet to be computed. */
-  addressExpression(): Value {
-    const { base, index, scale, displacement } = this.#instruction;
     let sum: Value = i32.const(displacement);
     if (index !== ZERO_SLOT) sum = i32.add(i32.shl(this.#get(index >> 3), scale), sum);
-    return base === ZERO_SLOT ? sum : i32.add(this.#get(base >> 3), sum);
+    if (base !== ZERO_SLOT) sum = i32.add(this.#get(base >> 3), sum);
+    return this.f.let(address16 ? i32.and(sum, 0xffff) : sum);
   }
 
   /** Offset of a memory operand of `bits` bits in its segment. */
@@ -456,14 +392,13 @@ export class RegionBuilder implements Builder {
   push(value: I32, bits: number): void {
     const bound = typeof value === "number" ? i32.const(value) : this.let(value);
     const top = this.f.let(i32.sub(this.#get(ESP), bits / 8));
-    this.accesses.store(top, bound, bits, this.#nearStack(-bits / 8));
-    this.writeRegister(ESP, 32, top, -bits / 8);
+    this.accesses.store(top, bound, bits);
+    this.writeRegister(ESP, 32, top);
   }
 
   pop(bits: number): { value: Value; commit: () => void } {
-    const value = this.accesses.load(this.#get(ESP), bits, this.#nearStack(0));
-    const bytes = bits / 8;
-    return { value, commit: () => this.writeRegister(ESP, 32, i32.add(this.#get(ESP), bytes), bytes) };
+    const value = this.accesses.load(this.#get(ESP), bits);
+    return { value, commit: () => this.writeRegister(ESP, 32, i32.add(this.#get(ESP), bits / 8)) };
   }
 
   readStack(offset: I32, bits: number): Value {
@@ -475,8 +410,7 @@ export class RegionBuilder implements Builder {
     // LEAVE adds the distance from ESP: what is left is its destination.
     const distance = typeof bytes === "object" && bytes.opcode === OP.i32_sub ? bytes : undefined;
     const known = distance?.b?.kind === KIND.local && distance.b.immediate === top.immediate;
-    const by = typeof bytes === "number" ? bytes : undefined;
-    this.writeRegister(ESP, 32, known ? distance.a! : i32.add(top, bytes), by);
+    this.writeRegister(ESP, 32, known ? distance.a! : i32.add(top, bytes));
   }
 
   // ---- control --------------------------------------------------------------------------------------------------

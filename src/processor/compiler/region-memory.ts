@@ -1,6 +1,6 @@
 /**
  * Guest memory in compiled regions: the probe of the shadow table, the access, and the call that serves what is not
- * plain. Addresses and values must be ready, but for addresses close to known ones: they are written out more than once. Flags are put in order first, for who
+ * plain. Addresses and values must be ready: they are written out more than once. Flags are put in order first, for who
  * comes after a fault.
  */
 import { SEG, segmentField } from "../../isa/state.ts";
@@ -11,29 +11,7 @@ import { STATE } from "../memory-map.ts";
 import { hostAddress, notPlain } from "../shadow.ts";
 import type { RegionContext } from "./region-context.ts";
 
-const PAGE = 4096;
-
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
-/** Where an access lies, told by what its address is made of: see {@link RegionMemory.knows}. */
-export interface Near {
-  /** Equal for addresses that differ by their displacements only. */
-  readonly base: number;
-  readonly displacement: number;
-}
-
-/** A host address that an access of the block has found, for those that lie close to it. */
-interface Found {
-  readonly base: number;
-  readonly displacement: number;
-  /** It was found for writing. */
-  readonly write: boolean;
-  readonly host: Local;
-}
-
-/** Host addresses that are remembered at a time, and how far from one others may lie. */
-const MOST_FOUND = 8;
-const REACH = 2048;
 
 /** One way to come from a linear to a host address: a table, and the local that gets the host address. */
 interface Probe {
@@ -57,9 +35,6 @@ export class RegionMemory {
   readonly #read: Probe;
   readonly #modify: Probe;
   readonly #write: Probe;
-  /** What the block has found so far, the latest last, and all locals that hold such host addresses. */
-  readonly #found: Found[] = [];
-  readonly #hosts: Local[] = [];
 
   constructor(context: RegionContext) {
     this.#context = context;
@@ -89,53 +64,6 @@ export class RegionMemory {
     return test;
   }
 
-  /** Translations may have changed, or another block begins. */
-  forget(): void {
-    this.#found.length = 0;
-  }
-
-  /**
-   * Whether an access to `near` goes by what the block has found already. Its page is the same as that of an access
-   * before then, or the call that serves what is not plain takes over; one comparison tells. Translations do not change
-   * within a block but by instructions that are called, so that nothing needs to be looked up again.
-   */
-  knows(near: Near, write: boolean): boolean {
-    return this.#foundFor(near, write) !== undefined;
-  }
-
-  #foundFor({ base, displacement }: Near, write: boolean): Found | undefined {
-    return this.#found.findLast(
-      (found) => found.base === base && (found.write || !write) && Math.abs(displacement - found.displacement) <= REACH,
-    );
-  }
-
-  /** Remember the host address that `probe` has just found. */
-  #remember(probe: Probe, { base, displacement }: Near): void {
-    const oldest = this.#found.length === MOST_FOUND ? this.#found.shift()!.host : undefined;
-    const host = oldest ?? this.#hosts.find((local) => this.#found.every((found) => found.host !== local));
-    const local = host ?? this.#context.f.local("i32");
-    if (!host) this.#hosts.push(local);
-    this.#context.f.set(local, probe.host.get);
-    this.#found.push({ base, displacement, write: probe !== this.#read, host: local });
-  }
-
-  /** {@link #find}, by what is known if possible. */
-  #findNear(probe: Probe, linear: Value, bytes: number, near: Near | undefined): Value {
-    if (!near) return this.#find(probe, linear, bytes);
-    const { f, plainTest } = this.#context;
-    const found = this.#foundFor(near, probe !== this.#read);
-    if (!found) {
-      const test = this.#find(probe, linear, bytes);
-      this.#remember(probe, near);
-      return test;
-    }
-    const distance = near.displacement - found.displacement;
-    f.set(probe.host, i32.add(found.host.get, distance));
-    const place = i32.and(found.host.get, plainTest);
-    if (distance >= 0) return i32.gtU(place, PAGE - bytes - distance);
-    return i32.gtU(i32.add(place, distance), PAGE - bytes);
-  }
-
   /** Linear address of `offset` in a segment, checked for `bytes` and the kind of access. */
   linear(offset: Value, bytes: number, write: boolean, segment: number): Value {
     // Regions are compiled for flat segments only; FS and GS are never taken to be.
@@ -153,16 +81,10 @@ export class RegionMemory {
   }
 
   /** Host address at which `bytes` can be accessed; `slow` finds it where the table does not know. */
-  #address(
-    probe: Probe,
-    linear: Value,
-    bytes: number,
-    slow: "readAddress" | "modifyAddress",
-    near: Near | undefined,
-  ): Value {
+  #address(probe: Probe, linear: Value, bytes: number, slow: "readAddress" | "modifyAddress"): Value {
     const { f, flags, module } = this.#context;
     flags.settle();
-    f.unlikely(this.#findNear(probe, linear, bytes, near), () => {
+    f.unlikely(this.#find(probe, linear, bytes), () => {
       this.#context.note();
       f.set(probe.host, call(module.importI32(slow, 2), linear, bytes));
       this.#context.leaveNotedIf(probe.failed);
@@ -170,10 +92,9 @@ export class RegionMemory {
     return probe.host.get;
   }
 
-  /** `near` says what `linear` is made of, for addresses in flat segments. */
-  load(linear: Value, bits: number, near?: Near): Value {
+  load(linear: Value, bits: number): Value {
     const { f } = this.#context;
-    const host = this.#address(this.#read, linear, bits / 8, "readAddress", near);
+    const host = this.#address(this.#read, linear, bits / 8, "readAddress");
     switch (bits) {
       case 8:
         return f.let(i32.load8u(host));
@@ -189,18 +110,18 @@ export class RegionMemory {
   }
 
   /** A float of `bits` (32 or 64) bits. */
-  loadFloat(linear: Value, bits: number, near?: Near): Value {
-    const host = this.#address(this.#read, linear, bits / 8, "readAddress", near);
+  loadFloat(linear: Value, bits: number): Value {
+    const host = this.#address(this.#read, linear, bits / 8, "readAddress");
     return this.#context.f.let(bits === 64 ? f64.load(host) : f32.load(host));
   }
 
   /** Store a float, which must be ready, too. */
-  storeFloat(linear: Value, value: Value, near?: Near): void {
+  storeFloat(linear: Value, value: Value): void {
     const { f, flags } = this.#context;
     flags.settle();
     const double = value.type === "f64";
     f.unlikely(
-      this.#findNear(this.#write, linear, double ? 8 : 4, near),
+      this.#find(this.#write, linear, double ? 8 : 4),
       () => {
         this.#context.note();
         const bits = f.let(double ? i64.reinterpret(value) : f32.bits(value));
@@ -211,8 +132,8 @@ export class RegionMemory {
   }
 
   /** Host address of an operand that is read and will be written by {@link storeAt}, before the next such operand. */
-  modify(linear: Value, bits: number, near?: Near): Value {
-    return this.#address(this.#modify, linear, bits / 8, "modifyAddress", near);
+  modify(linear: Value, bits: number): Value {
+    return this.#address(this.#modify, linear, bits / 8, "modifyAddress");
   }
 
   storeAt(host: Value, operand: I32 | I64, bits: number): void {
@@ -225,11 +146,11 @@ export class RegionMemory {
     else f.store128(host, operand as Value);
   }
 
-  store(linear: Value, value: I32 | I64, bits: number, near?: Near): void {
+  store(linear: Value, value: I32 | I64, bits: number): void {
     const { f, flags } = this.#context;
     flags.settle();
     f.unlikely(
-      this.#findNear(this.#write, linear, bits / 8, near),
+      this.#find(this.#write, linear, bits / 8),
       () => {
         this.#context.note();
         this.#context.leaveNotedIf(this.#writeSlow(linear, value, bits));

@@ -8,7 +8,6 @@ import { FORMS } from "../../isa/table.ts";
 import { type I32, type I64, i32, type Value } from "../../wasm/expression.ts";
 import type { RegionInstruction } from "./graph.ts";
 import type { RegionBuilder } from "./region-builder.ts";
-import type { Near } from "./region-memory.ts";
 
 /** What an operand is. */
 export type OperandPlan =
@@ -169,8 +168,6 @@ export class MemoryOperand implements Operand {
   #offset: Value | undefined;
   /** Host address of a read-modify-write operand, once it was read. */
   #host: Value | undefined;
-  /** What {@link address} is made of, if anything is known of it, at the time when the operand is accessed. */
-  #near: Near | undefined;
 
   constructor(builder: RegionBuilder, bits: number, access: "r" | "w" | "rw", instruction: RegionInstruction) {
     this.bits = bits;
@@ -188,15 +185,7 @@ export class MemoryOperand implements Operand {
   #place(write: boolean): Value {
     // Flags first: what they were made of has just been computed.
     this.#builder.settleFlags();
-    const { accesses } = this.#builder;
-    // An address that was computed before may be one of other registers than those of now.
-    const near = this.#offset ? this.#near : this.#builder.nearOperand();
-    this.#near = near;
-    // Where the address is not needed but for a call that hardly ever happens, it is computed there.
-    const linear =
-      near && !this.#offset && accesses.knows(near, write)
-        ? this.#builder.addressExpression()
-        : accesses.linear(this.address(), this.bits / 8, write, this.#segment);
+    const linear = this.#builder.accesses.linear(this.address(), this.bits / 8, write, this.#segment);
     if (this.#aligned) this.#builder.checkAligned(linear, VECTOR_BYTES);
     return linear;
   }
@@ -204,19 +193,18 @@ export class MemoryOperand implements Operand {
   read(): Value {
     const { accesses, f } = this.#builder;
     const { bits } = this;
-    if (this.#access !== "rw") return accesses.load(this.#place(false), bits, this.#near);
-    const host = accesses.modify(this.#place(true), bits, this.#near);
+    if (this.#access !== "rw") return accesses.load(this.#place(false), bits);
+    const host = accesses.modify(this.#place(true), bits);
     this.#host = host;
     return f.let(bits === 8 ? i32.load8u(host) : bits === 16 ? i32.load16u(host) : i32.load(host));
   }
 
   readFloat(): Value {
-    return this.#builder.accesses.loadFloat(this.#place(false), this.bits, this.#near);
+    return this.#builder.accesses.loadFloat(this.#place(false), this.bits);
   }
 
   writeFloat(value: Value): void {
-    const ready = this.#builder.let(value);
-    this.#builder.accesses.storeFloat(this.#place(true), ready, this.#near);
+    this.#builder.accesses.storeFloat(this.#place(true), this.#builder.let(value));
   }
 
   write(value: I32 | I64): void {
@@ -226,7 +214,7 @@ export class MemoryOperand implements Operand {
       return;
     }
     const linear = this.#place(true);
-    accesses.store(linear, typeof value === "object" ? this.#builder.let(value) : value, this.bits, this.#near);
+    accesses.store(linear, typeof value === "object" ? this.#builder.let(value) : value, this.bits);
   }
 
   readAt(displacement: I32, bits: number): Value {
