@@ -1,5 +1,5 @@
 // Benchmarks. npm run bench                       micro-benchmarks, with ratios to the saved baseline
-//             npm run bench -- compiled system    only these sections: interpreter compiled x87 paging system
+//             npm run bench -- compiled system    only these sections: interpreter compiled x87 paging system ramp
 //             npm run bench -- --save             … and save them as the baseline
 //             npm run bench -- --peers DIR        the guest set in DIR (built there) beside other emulators and the host
 import { spawnSync } from "node:child_process";
@@ -11,27 +11,35 @@ import { ROOT, runScript, SetupError, setup } from "./setup.mjs";
 
 const BASELINE = join(ROOT, "bench", "baseline.json");
 
-/** Micro-benchmarks: ns for each instruction, event or turn, and the ratio to the baseline (below 1: faster). */
+/** Micro-benchmarks: ns for each instruction, event or turn, ms until a loop is fast, and the ratio to the baseline (below 1: faster). */
 async function micro(save, words) {
   const load = (name) => import(pathToFileURL(join(ROOT, "dist", name)).href);
   const { runInstructionsBench } = await load("bench/instructions.js");
+  const { runRampBench } = await load("bench/ramp.js");
   const { runPagingBench } = await load("bench/paging.js");
   const { runSystemBench } = await load("bench/system.js");
   const { runX87Bench } = await load("bench/x87.js");
   const { DEFAULT_COMPILER } = await load("src/processor/compiler/compiler.js");
   const sections = {
-    interpreter: { of: "interpreted instruction", run: (report) => runInstructionsBench(undefined, report) },
-    compiled: { of: "compiled instruction", run: (report) => runInstructionsBench(DEFAULT_COMPILER, report) },
-    x87: { of: "turn of a loop of compiled x87 code", run: runX87Bench },
-    paging: { of: "event of the paging unit", run: runPagingBench },
-    system: { of: "system instruction or device access", run: runSystemBench },
+    interpreter: {
+      of: "ns for each interpreted instruction",
+      run: (report) => runInstructionsBench(undefined, report),
+    },
+    compiled: {
+      of: "ns for each compiled instruction",
+      run: (report) => runInstructionsBench(DEFAULT_COMPILER, report),
+    },
+    x87: { of: "ns for each turn of a loop of compiled x87 code", run: runX87Bench },
+    paging: { of: "ns for each event of the paging unit", run: runPagingBench },
+    system: { of: "ns for each system instruction or device access", run: runSystemBench },
+    ramp: { of: "ms from a loop's first instruction to nine tenths of its final speed", run: runRampBench },
   };
   const baseline = existsSync(BASELINE) ? JSON.parse(readFileSync(BASELINE, "utf8")) : {};
   const results = { ...baseline };
   const ratios = [];
   for (const [section, { of, run }] of Object.entries(sections)) {
     if (words.length > 0 && !words.includes(section)) continue;
-    process.stdout.write(`${section}: ns for each ${of}\n`);
+    process.stdout.write(`${section}: ${of}\n`);
     await run((name, ns) => {
       const key = `${section}: ${name}`;
       results[key] = Number(ns.toPrecision(3));

@@ -1,4 +1,4 @@
-// Measures what SPECIFICATION.md promises about starting and idling, and prints it as one line each.
+// Measures what SPECIFICATION.md promises about starting, pausing and idling, and prints it as one line each.
 //   npm run measure -- --floppy freedos.img [--prompt '^A:.>$']
 //   npm run measure -- --kernel vmlinuz --initrd initrd.gz [--append TEXT] [--prompt REGEX]
 import { join } from "node:path";
@@ -30,16 +30,25 @@ await runScript(async () => {
   }
   setup();
   const started = performance.now();
-  const { Domain } = await import(pathToFileURL(join(ROOT, "dist", "src", "index.js")).href);
+  const load = (name) => import(pathToFileURL(join(ROOT, "dist", name)).href);
+  const { Domain } = await load("src/index.js");
+  const { PauseMeter, LONG_MS } = await load("bench/pauses.js");
   const config = values.floppy
     ? { fda: values.floppy, snapshot: true, memory: values.memory }
     : { kernel: values.kernel, ramdisk: values.initrd, cmdline: values.append, memory: values.memory };
   const prompt = new RegExp(values.prompt ?? (values.floppy ? "^A:.>$" : "[#$] $|READY"), "m");
   const domain = await Domain.create(config);
+  const meter = new PauseMeter();
   domain.start();
   await domain.waitFor(prompt, { timeout: TIMEOUT });
   report("from start to prompt", `${((performance.now() - started) / 1000).toFixed(2)} s`);
   report("guest instructions to prompt", domain.instructions().toLocaleString("en"));
+  const { longest, longestRun, long, longRuns, turns, mean } = meter.stop();
+  report("longest pause of the event loop", `${longest.toFixed(0)} ms; ${longestRun.toFixed(0)} ms of processor time`);
+  report(
+    `pauses over ${LONG_MS} ms`,
+    `${long}; ${longRuns} of processor time, of ${turns} turns ${mean.toFixed(1)} ms apart`,
+  );
   const before = process.cpuUsage();
   await new Promise((resolve) => setTimeout(resolve, IDLE_SECONDS * 1000));
   const used = process.cpuUsage(before);
