@@ -1,13 +1,14 @@
-// Bundles the library for pages and workers into one file without imports: dist/vmxon.js. `npm run bundle`; the tests
-// bundle their own workers with it.
+// Bundles the library for pages and workers into files without imports: dist/vmxon.js, and beside it dist/generator.js,
+// the worker that the library starts. `npm run bundle`; the tests bundle their own workers with it.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build as esbuild } from "esbuild";
 import { ROOT, runScript, say, setup } from "./setup.mjs";
 
-const ENTRY = join(ROOT, "dist", "src", "toolstack", "browser", "index.js");
-const OUTPUT = join(ROOT, "dist", "vmxon.js");
+const DIST = join(ROOT, "dist");
+/** What becomes of which compiled module. The library finds its worker by that name, beside itself. */
+const OUTPUTS = { "vmxon.js": "index.js", "generator.js": "generator.js" };
 
 /**
  * Bundle a compiled module and all that it imports. Rejects when something of it needs Node.
@@ -38,8 +39,10 @@ export async function bundle(entry) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await runScript(async () => {
     setup();
-    const { code, inputs } = await bundle(ENTRY);
-    writeFileSync(OUTPUT, code);
-    say(`dist/vmxon.js: ${inputs.length} modules, ${(code.length / 1024).toFixed(0)} KB`);
+    for (const [output, entry] of Object.entries(OUTPUTS)) {
+      const { code, inputs } = await bundle(join(DIST, "src", "toolstack", "browser", entry));
+      writeFileSync(join(DIST, output), code);
+      say(`dist/${output}: ${inputs.length} modules, ${(code.length / 1024).toFixed(0)} KB`);
+    }
   });
 }

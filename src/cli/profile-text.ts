@@ -30,11 +30,12 @@ export function profileText(profile: DomainProfile): string {
   tier("regions", profile.compiledRunning, profile.compiled, compiler?.entries ?? 0);
   lines.push(`${"outside".padEnd(12)}${cell(ms(profile.outside))}  exits, devices, timers, compiling`);
   if (!compiler) return `${lines.join("\n")}\n`;
-  const { regions, modules, bytes, instructions, kept, dropped, evicted, milliseconds, installed } = compiler;
+  const { regions, modules, bytes, instructions, kept, dropped, evicted, milliseconds, elsewhere, installed } =
+    compiler;
   lines.push(
     "",
     `compiled: ${regions} regions in ${modules} modules, ${ratio(bytes, instructions)} bytes of WebAssembly per guest ` +
-      `instruction, ${(kept / 1e6).toFixed(2)} MB kept; generated in ${ms(milliseconds)}`,
+      `instruction, ${(kept / 1e6).toFixed(2)} MB kept; generated in ${ms(milliseconds)}, and ${ms(elsewhere)} on another thread`,
     `dropped: ${dropped} because their code was written to, ${evicted} to make room`,
     "",
     `${cell("instructions")}${cell("part", 8)}${cell("entries")}${cell("each", 10)}${cell("length", 8)}${cell("bytes/i", 9)}  machine`,

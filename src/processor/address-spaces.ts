@@ -12,6 +12,7 @@ import {
   LARGE_REGION_COUNT,
   LARGE_REGIONS,
   MMU,
+  mappingEpoch,
   SHADOW,
   WRITABLE,
   WRITABLE_MANY,
@@ -135,6 +136,7 @@ export class AddressSpaces {
       } else {
         this.#i32[(table >> 2) + page] = none;
       }
+      this.#i32[mappingEpoch(table) >> 2]!++;
     }
   }
 

@@ -102,6 +102,8 @@ export function leaveFault(cpu: Cpu, fault: unknown): asserts fault is GuestFaul
 
 /** Bits of the mode key: what decoding and compiling depend on. */
 export const MODE = { code32: 1, flat: 2, protected: 4, user: 8 } as const;
+/** Values that a mode key can have. */
+export const MODE_KEYS = 16;
 
 /** p2m entry types, in the low bits of an entry; negative entries are MMIO or nothing. */
 export const P2M_TYPE = { ram: 0, rom: 1 } as const;

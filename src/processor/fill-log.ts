@@ -15,6 +15,9 @@ import {
   GLOBAL_FILL_CAPACITY,
   GLOBAL_FILLS,
   MMU,
+  mappingEpoch,
+  SHADOW,
+  TABLE_SHIFT,
   WRITABLE,
   WRITABLE_MANY,
 } from "./memory-map.ts";
@@ -25,6 +28,9 @@ const PAGE_MASK = -4096;
 const DIRTY = 0x40;
 /** In FILL_RECORD.slot: the entry is one of a write table. */
 const IS_WRITE = 1;
+
+/** Whoever relies on what entries said looks at the epochs of these only. */
+const EXECUTE_TABLES = [SHADOW.executeSupervisor, SHADOW.executeUser];
 
 /** WebAssembly functions on the log. */
 export interface FillLog {
@@ -49,10 +55,15 @@ export function defineFillLog(module: ModuleWriter): FillLog {
   };
 
   write(log.clear, (f, from, to) => {
+    const dropped = f.temporary("i32");
+    f.set(dropped, 0);
     forEachRecord(f, from!, to!, (record) => {
       const slot = f.let(i32.and(i32.load(record, FILL_RECORD.slot), ~IS_WRITE));
       f.store32(slot, noneFor(slot));
+      f.set(dropped, i32.or(dropped.get, tableBit(slot)));
     });
+    for (const table of EXECUTE_TABLES)
+      f.if(i32.and(dropped.get, 1 << (table >>> TABLE_SHIFT)), () => endEpoch(f, table));
   });
 
   write(declare(0, 0, "clearGlobals"), clearGlobals);
@@ -171,6 +182,17 @@ function clearGlobals(f: FunctionWriter): void {
     });
   });
   f.store32(MMU.globalCount, 0);
+  for (const table of EXECUTE_TABLES) endEpoch(f, table);
+}
+
+/** The bit of the table that the entry at `slot` lies in. */
+function tableBit(slot: Value): Value {
+  return i32.shl(1, i32.shrU(slot, TABLE_SHIFT));
+}
+
+/** Entries of the shadow table at `table` were dropped. */
+function endEpoch(f: FunctionWriter, table: number): void {
+  count(f, mappingEpoch(table));
 }
 
 /** Add one to a counter in memory. */

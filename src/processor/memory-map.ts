@@ -49,15 +49,13 @@ export const PORT_COUNT = 1 << 16;
  * there and PORT_BYTES holds what then is read; or PORT_BYTES keeps what is written. Wider ones are served.
  */
 export const PORT_KIND = { exit: 0, device: 1, none: 2, latch: 3 } as const;
-/** How often each compiled region was entered, by its slot in the function table. */
-export const REGION_ENTRIES = 512 * KIB;
-/** Compiled regions at a time. */
-export const MAX_REGIONS = 1 << 14;
 /**
- * u64s: guest instructions executed in each compiled region, by its slot, and in slot 0, which none has, in all of them;
- * only where regions are compiled to count them.
+ * How often entries of each shadow table were dropped, one word a table (see {@link mappingEpoch}): what was found true of
+ * its entries at the same count still is.
  */
-export const REGION_INSTRUCTIONS = 640 * KIB;
+export const MAPPING_EPOCHS = 2 * KIB;
+/** From an address in a shadow table to the number of the table: tables are aligned to their size. */
+export const TABLE_SHIFT = 22;
 /** Blocks by machine address: HASH_ENTRIES records of {machine address, mode key, block, compiled code or 0}. */
 export const BLOCK_HASH = 1 * MIB;
 export const HASH_ENTRIES = 1 << 17;
@@ -106,9 +104,39 @@ export const FILL_RECORD = {
   pdeHigh: 28,
 } as const;
 export const FILL_RECORD_BYTES = 32;
+/** Slots of the function table: some for the interpreter's arms, all others for compiled regions. */
+export const FUNCTION_SLOTS = 1 << 14;
+/** A record for each compiled region, by its slot in the function table; slot 0 is no region's. */
+export const REGIONS = 38 * MIB;
+export const REGION_SHIFT = 7;
+export const REGION = {
+  /** u32: how often it was entered from outside. */
+  entries: 0,
+  /** Mapping epoch of its execute table at which all its pages were mapped as it was compiled for, and where: its origin. */
+  epoch: 4,
+  origin: 8,
+  /** Its pages: how many, then for each REGION_PAGE. */
+  pageCount: 12,
+  pages: 16,
+  /**
+   * u64: guest instructions executed in it, in slot 0 those of all regions; only where regions are compiled to count
+   * them.
+   */
+  instructions: 80,
+} as const;
+/** A page of a region: bytes from the origin's linear page, and machine offset. */
+export const REGION_PAGE = { distance: 0, machine: 4 } as const;
+export const REGION_PAGE_SHIFT = 3;
+/** Words that hold a reference to the compiled code at a machine address, or 0: jumps from one region to another. */
+export const LINKS = 40 * MIB;
+export const LINK_COUNT = 1 << 17;
+/** Where calls return to, a ring for each mode key: {@link RETURNS}. */
+export const RETURN_STACKS = LINKS + LINK_COUNT * 4;
+/** A ring of records {EIP, reference to compiled code or 0}, and behind it the offset of the latest one. */
+export const RETURNS = { entries: 32, recordShift: 3, top: 256, stride: 512 } as const;
 /** Decoded operations. */
-export const OPERATIONS = 38 * MIB;
-export const OPERATIONS_BYTES = 26 * MIB;
+export const OPERATIONS = 41 * MIB;
+export const OPERATIONS_BYTES = 23 * MIB;
 /** Machine memory: guest RAM, then ROM images. Machine offsets are offsets in the WebAssembly memory. */
 export const MACHINE = 64 * MIB;
 
@@ -117,3 +145,13 @@ export const MAX_RAM = 1984 * MIB;
 
 /** Bytes of code granularity for self-modifying code. */
 export const GRANULE_SHIFT = 7;
+
+/** Address of the record of the region in a slot of the function table. */
+export function regionRecordAt(slot: number): number {
+  return REGIONS + (slot << REGION_SHIFT);
+}
+
+/** Address of the mapping epoch of the shadow table at `table`. */
+export function mappingEpoch(table: number): number {
+  return MAPPING_EPOCHS + (table >>> TABLE_SHIFT) * 4;
+}

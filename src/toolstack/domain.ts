@@ -111,6 +111,7 @@ export class Domain implements AsyncDisposable {
         floppies,
         disks,
         loadKernel,
+        generator: host.generator,
         transmit: (port, byte) => serial[port]?.transmit(byte),
         resetDone: () => resetDone.fire(),
       });
@@ -126,7 +127,24 @@ export class Domain implements AsyncDisposable {
         port.connect(target);
         target.onInput?.((bytes) => port.write(bytes));
       }
-      return new Domain({ config: resolved, machine, media, targets, waiter, serial, resetDone, noticed, notices });
+      const forget = host.generator?.onProblem((problem) => {
+        noticed.fire(
+          `code is generated on the guest's thread from now on, since the thread for it was lost: ${problem}`,
+        );
+      });
+      const domain = new Domain({
+        config: resolved,
+        machine,
+        media,
+        targets,
+        waiter,
+        serial,
+        resetDone,
+        noticed,
+        notices,
+      });
+      if (forget) void domain.exited.then(forget);
+      return domain;
     } catch (error) {
       await media.close();
       for (const target of targets) await target.close?.();

@@ -1,6 +1,7 @@
 /** What the toolstack needs of the place where it runs: opening images by name. Node and pages each have their own. */
 import { VmxonError } from "../common/errors.ts";
 import type { BlockBackend, ByteSink } from "../hypervisor/backend.ts";
+import type { RegionGenerator } from "../processor/compiler/generator.ts";
 
 /** Where a serial line goes when it is named in a configuration. `close` may be called once the domain has stopped. */
 export interface SerialTarget extends ByteSink {
@@ -14,6 +15,8 @@ export interface Host {
   openImage(name: string, access: "rw" | "r"): Promise<BlockBackend>;
   /** "stdio" or "file:NAME". Rejects with VmxonError("config") what this host does not have. */
   openSerial(target: string): Promise<SerialTarget>;
+  /** The thread that generates code for all domains; without one each does so itself. */
+  readonly generator?: RegionGenerator;
 }
 
 /** A host without files: images are handed over as bytes or backends. */

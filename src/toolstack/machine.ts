@@ -11,6 +11,7 @@ import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { STATE_SIZE } from "../isa/state.ts";
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
+import type { RegionGenerator } from "../processor/compiler/generator.ts";
 import { MACHINE, STATE } from "../processor/memory-map.ts";
 import type { ResolvedConfig } from "./config.ts";
 import type { ExitCount } from "./domain.ts";
@@ -45,6 +46,8 @@ export interface MachineOptions {
   readonly floppies: FloppyDrive[];
   readonly disks: (Disk | undefined)[];
   readonly loadKernel: KernelLoader | undefined;
+  /** See {@link Host.generator}. */
+  readonly generator?: RegionGenerator | undefined;
   /** A byte that the guest sent on a serial port. */
   transmit(port: number, byte: number): void;
   /** Called after every reset of the machine. */
@@ -64,7 +67,7 @@ export function buildMachine(options: MachineOptions): Machine {
     memory: config.memory,
     clock: config.clock,
     cpuModel: config.cpuModel,
-    compiler: { ...DEFAULT_COMPILER, threshold: config.compileAfter },
+    compiler: { ...DEFAULT_COMPILER, threshold: config.compileAfter, generator: options.generator },
     lockstep: config.lockstep,
     profile: config.profile,
     ...(config.startTime !== undefined && { wallTime: config.startTime }),

@@ -2,8 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { VmxonError } from "../../src/common/errors.ts";
+import { RegionGenerator } from "../../src/processor/compiler/generator.ts";
 import type { DomainConfig } from "../../src/toolstack/config.ts";
 import { Domain } from "../../src/toolstack/domain.ts";
+import { NO_HOST } from "../../src/toolstack/host.ts";
+import type { MachineOptions } from "../../src/toolstack/machine.ts";
 import { FakeMachine } from "./fake-machine.ts";
 
 async function create(config: DomainConfig = {}): Promise<{ domain: Domain; machine: FakeMachine }> {
@@ -48,6 +51,24 @@ test("what happens at a stop is configured", async () => {
   assert.deepEqual(notices, ["triple fault at 0008:00100000; starting again"]);
   machine.stop({ kind: "poweroff", message: "switched off" });
   assert.deepEqual(await domain.exited, { kind: "poweroff", message: "switched off" });
+});
+
+test("a person is told when the thread that generates code is lost, while the domain lives", async () => {
+  const generator = new RegionGenerator(() => {
+    throw new RangeError("no room");
+  });
+  const host = { ...NO_HOST, generator };
+  const options = { host, machine: (given: MachineOptions) => new FakeMachine(given) };
+  const [stopped, living] = [await Domain.create({}, options), await Domain.create({}, options)];
+  const notices: string[] = [];
+  stopped.onNotice((notice) => notices.push(`stopped: ${notice}`));
+  living.onNotice((notice) => notices.push(notice));
+  await stopped.destroy();
+  await turn();
+  assert.equal(generator.available(), false);
+  assert.equal(notices.length, 1);
+  assert.match(notices[0]!, /^code is generated on the guest's thread.*RangeError: no room$/);
+  await living.destroy();
 });
 
 test("under the instruction clock the guest begins after what its starter does next", async () => {

@@ -1,5 +1,6 @@
 /** Images and serial lines as files. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -71,4 +72,23 @@ test("a serial line goes to a file", async () => {
     assert.equal(readFileSync(path, "utf8"), "hello\n".repeat(2000));
     await assert.rejects(NODE_HOST.openSerial(`file:${join(folder, "no", "such", "folder")}`), /cannot write to it/);
   });
+});
+
+test("the thread that generates code answers, and does not keep the process", () => {
+  const host = new URL("../../src/toolstack/node/host.js", import.meta.url).href;
+  const program = `
+    const { generator } = (await import(${JSON.stringify(host)})).NODE_HOST;
+    while (!generator.available()) await new Promise((resolve) => setTimeout(resolve, 1));
+    const hold = setInterval(() => {}, 1000);
+    const done = await new Promise((resolve) => generator.generate({ features: "", orders: [] }, resolve));
+    console.log(done.module instanceof WebAssembly.Module, done.regions.length);
+    clearInterval(hold);
+    generator.generate({ features: "", orders: [] }, () => {});`;
+  const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  assert.equal(stderr, "");
+  assert.equal(stdout.trim(), "true 0");
+  assert.equal(status, 0);
 });

@@ -1,27 +1,34 @@
 /**
- * From hot blocks to installed code: finds regions, has them compiled in batches off the vCPU's thread, enters them in
- * the function table and in the blocks where they begin, and drops them when their code is written to or room is needed.
+ * From hot blocks to installed code: has regions chosen and their code generated, enters them in the function table and
+ * in the blocks where they begin, and drops them when their code is written to or room is needed.
  */
 import type { FeatureTest } from "../../isa/opcode-map.ts";
-import { type Cpu, MODE } from "../cpu.ts";
+import { type Cpu, MODE, MODE_KEYS } from "../cpu.ts";
 import { hashRecord } from "../interpreter/block-hash.ts";
 import type { Interpreter } from "../interpreter/generate.ts";
 import { BLOCK, CODE_REF, NEVER } from "../interpreter/record.ts";
 import {
   CODE_BITS,
-  EXECUTE_TABLE,
+  FUNCTION_SLOTS,
   HASH_CODE,
-  MAX_REGIONS,
-  REGION_ENTRIES,
-  REGION_INSTRUCTIONS,
-  SHADOW,
-  USER_TABLES,
+  REGION,
+  REGION_PAGE,
+  REGION_PAGE_SHIFT,
+  RETURN_STACKS,
+  RETURNS,
+  regionRecordAt,
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
-import { discover, type GraphLimits, type GraphRoots, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import type { RegionInstruction } from "./blocks.ts";
+import { Generation, type RegionOrder } from "./generation.ts";
+import { GenerationQueue } from "./generation-queue.ts";
+import type { RegionGenerator } from "./generator.ts";
+import { Links } from "./links.ts";
 import { type CompilerProfile, generatedText, guestText, type RegionProfile } from "./profile.ts";
-import { type CallOut, compileRegion, type RegionEntry, type RegionTarget } from "./region.ts";
-import { RegionModule } from "./region-module.ts";
+import type { CallOut } from "./region.ts";
+import type { RegionEntry } from "./region-plan.ts";
+import { type Region, RegionIndex } from "./region-record.ts";
+import { RegionSelection, timesEntered } from "./selection.ts";
 
 /** When and how much to compile. */
 export interface CompilerOptions {
@@ -35,6 +42,8 @@ export interface CompilerOptions {
   readonly recompiles: number;
   /** Count the instructions executed in each region, at some cost. */
   readonly profile: boolean;
+  /** A thread that generates code; without one this thread does. */
+  readonly generator?: RegionGenerator | undefined;
 }
 
 export const DEFAULT_COMPILER: CompilerOptions = {
@@ -59,126 +68,64 @@ export interface CompilerHost {
 }
 
 const PAGE = 4096;
-/** How much code a region takes at first, and one that is made anew because it should have more. */
-const FIRST_LIMITS = { instructions: 240, pages: 4 } as const;
-const LIMITS = { instructions: 600, pages: CODE_REF.pages } as const;
-/** Regions in one module. */
-const BATCH = 32;
 /** Executions of a block before it is looked at again, after it was found to be part of a region being made. */
 const LATER = 1 << 16;
-/** A page further away than this is no part of a region. */
-const REACH = 512;
-/** A block is worth its code when it was executed the threshold's 2^-n part. */
-const WORTH_SHIFT = 4;
-/** How often a region is made anew because it should have more code. */
-const MAX_GENERATIONS = 10;
 /** Executions until a block is looked at again whose neighbours are being compiled: a part of the threshold. */
 const RETRY_SHIFT = 3;
 const MIN_RETRY = 16;
 /** How often busy regions are looked for, ms, and entries a ms that make one busy: 5 % of the time goes into them. */
 const MERGE_MS = 50;
 const BUSY_ENTRIES = 1500;
-/** Host ms that one turn of the generator takes, about. */
-const TURN_MS = 4;
-
-/** A range of machine bytes. */
-interface Range {
-  readonly start: number;
-  readonly end: number;
-}
-
-class Region {
-  readonly mode: number;
-  readonly graph: RegionGraph;
-  readonly ranges: readonly Range[];
-  /** Code was written to before it was installed, or it was dropped. */
-  dead = false;
-  slot = 0;
-  bytes = 0;
-  entries: readonly RegionEntry[] = [];
-  /** Blocks that were given a reference to it. */
-  readonly holders: number[] = [];
-  /** Its entry counter when room was last looked for. */
-  entered = -1;
-  /** Offsets of blocks that were entered although they were no entries: now they are. */
-  readonly extra: readonly number[];
-  /** Linear address of its origin when it was made. */
-  readonly origin: number;
-  /** Its entry counter when busy regions were last looked for. */
-  counted = 0;
-  /** Offset of the block it was made for. */
-  readonly head: number;
-  /** How often it has been made anew. */
-  generation = 0;
-  /** The region that this one takes the place of, once it is installed. */
-  replaces: Region | undefined;
-  /** Machine offsets of blocks in it that were found hot although it is there, once. */
-  readonly met = new Set<number>();
-  /** It took in the code of its neighbours. */
-  merged = false;
-  /** Another one is going to take its place. */
-  replaced = false;
-
-  constructor(mode: number, graph: RegionGraph, extra: readonly number[], origin: number) {
-    this.mode = mode;
-    this.origin = origin;
-    this.graph = graph;
-    this.extra = extra;
-    this.head = graph.blocks.keys().next().value!;
-    this.ranges = [...graph.blocks.values()].map(({ machine, instructions }) => {
-      const last = instructions.at(-1)!;
-      return { start: machine, end: last.machine + last.length };
-    });
-  }
-
-  /** Offset of code that it has, or that it jumps to. */
-  placeOf(machine: number): { offset: number; inside: boolean } | undefined {
-    const exit = this.graph.exits.get(machine);
-    if (exit !== undefined) return { offset: exit, inside: false };
-    const inside = this.covers(machine, machine + 1);
-    // Where computed jumps on the same page lead to, nobody knows before.
-    if (!inside && !this.graph.computed) return undefined;
-    const page = this.graph.pages.find((p) => p.machine === (machine & -PAGE));
-    return page && { offset: page.distance * PAGE + (machine & (PAGE - 1)), inside };
-  }
-
-  covers(start: number, end: number): boolean {
-    return this.ranges.some((range) => range.start < end && start < range.end);
-  }
-}
-
-/** Regions whose functions share a module. */
-interface Batch {
-  readonly regions: Region[];
-}
 
 export class Compiler {
   readonly options: CompilerOptions;
   readonly #host: CompilerHost;
-  readonly #queue: Region[] = [];
-  #compiling = false;
+  readonly #queue: GenerationQueue;
+  readonly #selection: RegionSelection;
   /** Host ms when busy regions were last looked for. */
   #merged = performance.now();
-  /** Regions, waiting and installed, by machine page. */
-  readonly #pages = new Map<number, Region[]>();
-  /** Regions with a direct jump to a machine address outside of them. */
-  readonly #leading = new Map<number, Region[]>();
+  /** Regions, waiting and installed. */
+  readonly #index = new RegionIndex();
   /** Installed entries by machine address and mode. */
   readonly #entries = new Map<number, { readonly region: Region; readonly code: number }>();
   /** Machine addresses whose regions were written to, and how often. */
   readonly #rewritten = new Map<number, number>();
+  readonly #links: Links;
   readonly #installed: Region[] = [];
   readonly #freeSlots: number[] = [];
   #nextSlot: number;
   #bytes = 0;
   /** Times that regions were entered which are not there any more. */
   #gone = 0;
-  readonly statistics = { regions: 0, modules: 0, bytes: 0, instructions: 0, dropped: 0, evicted: 0, milliseconds: 0 };
+  readonly #counts = { regions: 0, dropped: 0, evicted: 0 };
 
   constructor(host: CompilerHost, options: CompilerOptions) {
+    const { cpu, has } = host;
     this.#host = host;
     this.options = options;
     this.#nextSlot = host.interpreter.firstRegion;
+    this.#links = new Links(cpu.i32);
+    this.#queue = new GenerationQueue({
+      memory: cpu.u8,
+      has,
+      generator: options.generator,
+      order: (region) => this.#order(region),
+      install: (module, regions) => this.#install(module, regions),
+    });
+    this.#selection = new RegionSelection({
+      cpu,
+      has,
+      index: this.#index,
+      threshold: options.threshold,
+      immediate: options.immediate,
+      blocksOn: (page) => host.blocksOn(page),
+      entryAt: (machine, mode) => this.#entries.get(entryKey(machine, mode))?.region,
+    });
+  }
+
+  /** Regions installed and dropped so far, and what {@link GenerationQueue.statistics} counts. */
+  get statistics(): Omit<CompilerProfile, "entries" | "executed" | "kept" | "installed"> {
+    return { ...this.#counts, ...this.#queue.statistics };
   }
 
   /** What a new block's BLOCK.code starts with: compiled code that begins there, or executions until it is hot. */
@@ -205,9 +152,9 @@ export class Compiler {
       return;
     }
     cpu.i32[code] = -LATER;
-    const near = [...(this.#pages.get(machine >>> 12) ?? []), ...(this.#leading.get(machine) ?? [])];
-    if (near.some((region) => region.slot === 0 && region.mode === mode && region.covers(machine, machine + 1))) return;
-    const grown = this.#growing(near, machine, mode);
+    const near = this.#index.near(machine);
+    if (near.some((region) => region.slot === 0 && region.mode === mode && region.has(machine))) return;
+    const grown = this.#selection.growing(near, machine, mode);
     if (grown?.slot === 0 && !this.#queue.includes(grown)) {
       // It is being compiled: come back when it is there.
       cpu.i32[code] = -Math.max(MIN_RETRY, this.options.threshold >> RETRY_SHIFT);
@@ -219,212 +166,50 @@ export class Compiler {
       cpu.i32[code] = -this.options.threshold;
       return;
     }
-    const region = grown ? this.#grow(grown, machine, eip) : this.#make(machine, eip, mode);
+    const region = grown ? this.#selection.grow(grown, machine, eip) : this.#selection.make(machine, eip, mode);
     if (!region) {
       cpu.i32[code] = NEVER;
       return;
     }
     if (grown?.slot === 0) {
-      this.#queue.splice(this.#queue.indexOf(grown), 1);
+      this.#queue.remove(grown);
       region.replaces = grown.replaces;
       region.generation = grown.generation;
       this.#forget(grown);
     }
     this.#protect(region);
     this.#queue.push(region);
-    if (this.options.immediate) this.#compileNow();
-  }
-
-  /** An installed region that should have the block at `machine`: it has its code, or jumps to it. */
-  #growing(near: readonly Region[], machine: number, mode: number): Region | undefined {
-    let best: Region | undefined;
-    for (const region of near) {
-      if (region.mode !== mode || region.generation >= MAX_GENERATIONS || region.replaced) continue;
-      const place = region.placeOf(machine);
-      if (place === undefined || (!place.inside && region.graph.instructions >= LIMITS.instructions)) continue;
-      if (!best || this.#entered(region) > this.#entered(best)) best = region;
-    }
-    return best;
-  }
-
-  #entered(region: Region): number {
-    return this.#host.cpu.i32[(REGION_ENTRIES >> 2) + region.slot]! >>> 0;
-  }
-
-  #make(machine: number, eip: number, mode: number): Region | undefined {
-    const roots = { head: eip & (PAGE - 1), others: [] };
-    const taken = (at: number): boolean => this.#taken(at, mode, undefined);
-    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, roots, FIRST_LIMITS, taken);
-    return graph && new Region(mode, graph, [], eip & -PAGE);
-  }
-
-  /** Whether the block at `machine` is an entry of a region other than `own`, or part of one being made. */
-  #taken(machine: number, mode: number, own: Region | undefined): boolean {
-    const entry = this.#entries.get(entryKey(machine, mode));
-    if (entry) return entry.region !== own;
-    const near = this.#pages.get(machine >>> 12);
-    if (!near) return false;
-    for (const region of near) {
-      if (region.slot === 0 && region !== own && region.mode === mode && region.covers(machine, machine + 1))
-        return true;
-    }
-    return false;
-  }
-
-  /** The region anew, with what is known now and the block at `machine`, which stands at `eip`. */
-  #grow(old: Region, machine: number, eip: number, merge = false): Region | undefined {
-    const place = old.placeOf(machine)!;
-    const origin = (eip - place.offset) | 0;
-    const page = old.graph.pages.find(({ distance }) => distance === 0)?.machine;
-    const table = this.#executeTable(old.mode);
-    // The region may stand elsewhere in this address space, or not be mapped as a whole.
-    if (page === undefined || (this.#host.cpu.i32[table + (origin >>> 12)]! ^ origin) !== page)
-      return this.#make(machine, eip, old.mode);
-    const direct = old.graph.exits.has(machine);
-    const extra = direct ? old.extra : [...old.extra, place.offset];
-    const others = [...new Set([...old.extra, place.offset])];
-    const taken = merge ? () => false : (at: number): boolean => this.#taken(at, old.mode, old);
-    const graph = this.#discover(page, origin, old.mode, { head: old.head, others }, LIMITS, taken);
-    if (!graph) return undefined;
-    old.replaced = true;
-    const region = new Region(old.mode, graph, extra, origin);
-    region.replaces = old;
-    region.generation = old.generation + 1;
-    return region;
-  }
-
-  #executeTable(mode: number): number {
-    return (SHADOW.readSupervisor + (mode & MODE.user ? USER_TABLES : 0) + EXECUTE_TABLE) >> 2;
-  }
-
-  /** Find the code of a region whose origin is the machine page `page`, mapped at `origin`. */
-  #discover(
-    page: number,
-    origin: number,
-    mode: number,
-    roots: GraphRoots,
-    limits: GraphLimits,
-    taken: (machine: number) => boolean,
-  ): RegionGraph | undefined {
-    const { cpu, has } = this.#host;
-    const table = this.#executeTable(mode);
-    const { threshold } = this.options;
-    const enough = -threshold + Math.max(1, threshold >> WORTH_SHIFT);
-    const isHot = (count: number): boolean => count > 0 || count >= enough || count < -threshold;
-    return discover(
-      {
-        bytes: cpu.u8,
-        bits: 32,
-        has,
-        page: (distance) => {
-          if (distance === 0) return page;
-          if (Math.abs(distance) > REACH) return -1;
-          const linear = (origin + distance * PAGE) | 0;
-          const host = cpu.i32[table + (linear >>> 12)]! ^ linear;
-          return host < 0 ? -1 : host & -PAGE;
-        },
-        worthwhile: (at) => {
-          const slot = hashRecord(cpu.i32, at, mode);
-          if (slot < 0) return this.options.immediate ? 1 : 0;
-          const found = cpu.i32[slot + 2]!;
-          return isHot(cpu.i32[(found + BLOCK.code) >> 2]!) ? cpu.i32[(found + BLOCK.bytes) >> 2]! : 0;
-        },
-        taken,
-        blocksOn: (on) =>
-          this.#host
-            .blocksOn(on)
-            .filter(
-              (block) => cpu.i32[(block + BLOCK.mode) >> 2] === mode && isHot(cpu.i32[(block + BLOCK.code) >> 2]!),
-            )
-            .map((block) => cpu.i32[(block + BLOCK.machine) >> 2]!)
-            .filter((machine) => (machine & -PAGE) === on),
-      },
-      roots,
-      limits,
-    );
+    if (this.options.immediate) this.#queue.flush();
   }
 
   // ---- compiling ------------------------------------------------------------------------------------------------
 
-  /** Let regions that are entered more than `least` times since the last look take in what others have of their loops. */
-  #mergeBusy(least: number): void {
-    const { cpu } = this.#host;
-    let busiest: Region | undefined;
-    let most = least;
-    for (const region of this.#installed) {
-      const entered = this.#entered(region);
-      const since = (entered - region.counted) >>> 0;
-      region.counted = entered;
-      if (since <= most || region.replaced || region.merged || region.mode !== cpu.get("modeKey")) continue;
-      most = since;
-      busiest = region;
-    }
-    if (!busiest) return;
-    busiest.merged = true;
-    const { machine } = busiest.entries[0]!;
-    const region = this.#grow(busiest, machine, (busiest.origin + busiest.head) | 0, true);
-    if (!region) return;
-    region.merged = true;
-    this.#protect(region);
-    this.#queue.push(region);
-  }
-
-  /** Compile what waits, if nothing is being compiled; results arrive when the event loop turns. */
+  /** Have compiled what waits; results arrive when the event loop turns. */
   poll(): void {
     const now = performance.now();
     if (now - this.#merged > MERGE_MS && !this.options.immediate) {
-      this.#mergeBusy((now - this.#merged) * BUSY_ENTRIES);
+      const region = this.#selection.mergeBusiest(this.#installed, (now - this.#merged) * BUSY_ENTRIES);
       this.#merged = now;
+      if (region) {
+        this.#protect(region);
+        this.#queue.push(region);
+      }
     }
-    if (this.#compiling || this.#queue.length === 0) return;
-    const made = this.#generate();
-    if (!made) return;
-    this.#compiling = true;
-    WebAssembly.compile(made.bytes).then(
-      (module) => {
-        this.#compiling = false;
-        this.#install(module, made.batch);
-      },
-      (error: unknown) => {
-        throw error;
-      },
-    );
+    this.#queue.poll();
   }
 
-  #compileNow(): void {
-    for (let made = this.#generate(); made; made = this.#generate())
-      this.#install(new WebAssembly.Module(made.bytes), made.batch);
-  }
-
-  #generate(): { bytes: Uint8Array<ArrayBuffer>; batch: Batch } | undefined {
-    const start = performance.now();
-    const module = new RegionModule();
-    const regions: Region[] = [];
-    const deadline = this.options.immediate ? Number.POSITIVE_INFINITY : start + TURN_MS;
-    while (regions.length < BATCH && this.#queue.length > 0 && performance.now() < deadline) {
-      const region = this.#queue.shift()!;
-      if (region.dead) continue;
-      const { entries, bytes } = compileRegion(module, region.graph, this.#target(region));
-      region.entries = entries;
-      region.bytes = bytes;
-      regions.push(region);
-      this.statistics.instructions += region.graph.instructions;
-    }
-    if (regions.length === 0) return undefined;
-    const bytes = module.finish();
-    this.statistics.modules++;
-    this.statistics.bytes += bytes.length;
-    this.statistics.milliseconds += performance.now() - start;
-    return { bytes, batch: { regions } };
-  }
-
-  #target(region: Region): RegionTarget {
+  #order(region: Region): RegionOrder {
+    const { mode, graph, extra } = region;
+    region.links ??= [...graph.exits.keys()]
+      .map((machine) => entryKey(machine, mode))
+      .filter((key) => this.#links.claim(key, this.#entries.get(key)?.code ?? 0));
     return {
-      mode: region.mode,
-      user: (region.mode & MODE.user) !== 0,
-      isEntry: ({ offset }) => region.graph.targets.has(offset) || region.extra.includes(offset),
-      callOut: (instruction, count) => this.#callOut(instruction, count, region.mode),
+      mode,
+      graph,
+      extra,
       profile: this.options.profile,
+      linkTo: (machine) => this.#links.addressOf(entryKey(machine, mode)),
+      callOut: (instruction, count) => this.#callOut(instruction, count, mode),
     };
   }
 
@@ -436,10 +221,10 @@ export class Compiler {
 
   // ---- installing -----------------------------------------------------------------------------------------------
 
-  #install(module: WebAssembly.Module, batch: Batch): void {
-    const { imports, table, cpu } = this.#host;
+  #install(module: WebAssembly.Module, regions: readonly Region[]): void {
+    const { imports, table } = this.#host;
     const instance = new WebAssembly.Instance(module, { env: imports });
-    for (const [i, region] of batch.regions.entries()) {
+    for (const [i, region] of regions.entries()) {
       if (region.dead) continue;
       const slot = this.#takeSlot();
       if (slot < 0) {
@@ -448,16 +233,29 @@ export class Compiler {
       }
       table.set(slot, instance.exports[`region${i}`] as WebAssembly.ExportValue);
       region.slot = slot;
-      cpu.i32[(REGION_ENTRIES >> 2) + slot] = 0;
-      cpu.view.setBigUint64(REGION_INSTRUCTIONS + slot * 8, 0n, true);
+      this.#writeRecord(region);
       this.#installed.push(region);
       this.#bytes += region.bytes;
-      this.statistics.regions++;
+      this.#counts.regions++;
       const { replaces } = region;
       if (replaces && !replaces.dead) this.#forget(replaces);
       for (const [index, entry] of region.entries.entries()) this.#enter(region, entry, index);
       this.#makeRoom();
     }
+  }
+
+  #writeRecord({ slot, graph }: Region): void {
+    const { i32 } = this.#host.cpu;
+    const record = regionRecordAt(slot);
+    i32.fill(0, record >> 2, regionRecordAt(slot + 1) >> 2);
+    i32[(record + REGION.pageCount) >> 2] = graph.pages.length;
+    for (const [i, { distance, machine }] of graph.pages.entries()) {
+      const page = record + REGION.pages + (i << REGION_PAGE_SHIFT);
+      i32[(page + REGION_PAGE.distance) >> 2] = distance * PAGE;
+      i32[(page + REGION_PAGE.machine) >> 2] = machine;
+    }
+    // Its mapping is verified at the first entry: no epoch is this one.
+    i32[(record + REGION.epoch) >> 2] = -1;
   }
 
   /** Drop regions one by one until the code fits its budget: those that were not entered since they were last looked at. */
@@ -466,10 +264,10 @@ export class Compiler {
     for (let looks = 2 * this.#installed.length; looks > 0 && this.#bytes > this.options.codeBytes; looks--) {
       const region = this.#installed.shift()!;
       this.#installed.push(region);
-      const entered = cpu.i32[(REGION_ENTRIES >> 2) + region.slot]!;
+      const entered = timesEntered(cpu, region);
       if (entered === region.entered) {
         this.#forget(region);
-        this.statistics.evicted++;
+        this.#counts.evicted++;
       } else region.entered = entered;
     }
   }
@@ -477,7 +275,7 @@ export class Compiler {
   #takeSlot(): number {
     const free = this.#freeSlots.pop();
     if (free !== undefined) return free;
-    return this.#nextSlot < this.#host.interpreter.firstRegion + MAX_REGIONS ? this.#nextSlot++ : -1;
+    return this.#nextSlot < FUNCTION_SLOTS ? this.#nextSlot++ : -1;
   }
 
   #enter(region: Region, entry: RegionEntry, index: number): void {
@@ -488,6 +286,7 @@ export class Compiler {
     if (known && index > 0 && known.region.graph.instructions > region.graph.instructions) return;
     const code = (region.slot << CODE_REF.slotShift) | (entry.page << CODE_REF.pageShift) | index;
     this.#entries.set(key, { region, code });
+    this.#links.set(key, code);
     const slot = hashRecord(cpu.i32, entry.machine, region.mode);
     if (slot < 0) return;
     const block = cpu.i32[slot + 2]!;
@@ -500,10 +299,8 @@ export class Compiler {
 
   /** Installed regions that have the code at a machine offset, for people. */
   regionsWith(machine: number, mode: number): RegionProfile[] {
-    const installed = this.#pages.get(machine >>> 12)?.filter((region) => region.mode === mode && region.slot !== 0);
-    return (
-      installed?.filter((region) => region.covers(machine, machine + 1)).map((region) => this.#profile(region)) ?? []
-    );
+    const installed = this.#index.onPage(machine).filter((region) => region.mode === mode && region.slot !== 0);
+    return installed.filter((region) => region.covers(machine, machine + 1)).map((region) => this.#profile(region));
   }
 
   /** What was compiled and how much of it ran. Instructions are counted with {@link CompilerOptions.profile} only. */
@@ -519,7 +316,7 @@ export class Compiler {
   }
 
   #executed(slot: number): number {
-    return Number(this.#host.cpu.view.getBigUint64(REGION_INSTRUCTIONS + slot * 8, true));
+    return Number(this.#host.cpu.view.getBigUint64(regionRecordAt(slot) + REGION.instructions, true));
   }
 
   #profile(region: Region): RegionProfile {
@@ -527,15 +324,15 @@ export class Compiler {
     return {
       machine: graph.blocks.get(region.head)!.machine,
       mode,
-      entries: this.#entered(region),
+      entries: timesEntered(this.#host.cpu, region),
       executed: this.#executed(region.slot),
       instructions: graph.instructions,
       bytes: region.bytes,
       guest: () => guestText(graph, this.#host.cpu.u8),
       generated: () => {
-        const module = new RegionModule();
-        compileRegion(module, graph, this.#target(region));
-        return generatedText(module.finish());
+        const generation = new Generation();
+        generation.add(this.#order(region));
+        return generatedText(generation.finish());
       },
     };
   }
@@ -550,43 +347,34 @@ export class Compiler {
       if (cpu.i32[word] === 0) cpu.protectCode(start);
       cpu.i32[word]! |= granules(start, end - start);
     }
-    for (const { machine } of region.graph.pages) addTo(this.#pages, machine >>> 12, region);
-    for (const machine of region.graph.exits.keys()) addTo(this.#leading, machine, region);
+    this.#index.add(region);
   }
 
   /** Whether any byte of [start, end), within one page, belongs to a region. */
   covers(start: number, end: number): boolean {
-    return this.#pages.get(start >>> 12)?.some((region) => region.covers(start, end)) === true;
+    return this.#index.covers(start, end);
   }
 
   /** Granules of a machine page that regions cover. */
   granulesOf(page: number): number {
-    let mask = 0;
-    for (const region of this.#pages.get(page) ?? []) {
-      for (const { start, end } of region.ranges) if (start >>> 12 === page) mask |= granules(start, end - start);
-    }
-    return mask;
+    return this.#index.granulesOf(page);
   }
 
   /** Bytes within one page were written: drop the regions made from them. */
   invalidate(start: number, end: number): void {
-    const list = this.#pages.get(start >>> 12);
-    if (!list) return;
-    for (const region of [...list]) {
+    for (const region of [...this.#index.onPage(start)]) {
       if (!region.covers(start, end)) continue;
       const { machine } = region.graph.blocks.values().next().value!;
       this.#rewritten.set(machine, (this.#rewritten.get(machine) ?? 0) + 1);
       this.#forget(region);
-      this.statistics.dropped++;
+      this.#counts.dropped++;
     }
   }
 
   /** The decoded blocks are gone, and with them what they held; regions stay. */
   blocksFlushed(): void {
     for (const region of this.#installed) region.holders.length = 0;
-    for (const list of this.#pages.values()) {
-      for (const region of list) for (const { start, end } of region.ranges) this.#mark(start, end);
-    }
+    for (const region of this.#index.all()) for (const { start, end } of region.ranges) this.#mark(start, end);
   }
 
   /** Some of the decoded blocks are gone. */
@@ -604,23 +392,24 @@ export class Compiler {
 
   /** Drop everything: memory was changed behind the engines' back. */
   clear(): void {
-    for (const list of [...this.#pages.values()])
-      for (const region of [...list]) if (!region.dead) this.#forget(region);
+    for (const region of this.#index.all()) if (!region.dead) this.#forget(region);
     this.#rewritten.clear();
-    this.#queue.length = 0;
+    this.#queue.clear();
   }
 
   /** Take a region out of everything. */
   #forget(region: Region): void {
     const { cpu, table } = this.#host;
     region.dead = true;
-    for (const { machine } of region.graph.pages) removeFrom(this.#pages, machine >>> 12, region);
-    for (const machine of region.graph.exits.keys()) removeFrom(this.#leading, machine, region);
+    this.#index.remove(region);
+    for (const key of region.links ?? []) this.#links.release(key);
     if (region.slot === 0) return;
+    this.#forgetReturns(region.slot);
     for (const entry of region.entries) {
       const key = entryKey(entry.machine, region.mode);
       if (this.#entries.get(key)?.region !== region) continue;
       this.#entries.delete(key);
+      this.#links.set(key, 0);
       const slot = hashRecord(cpu.i32, entry.machine, region.mode);
       if (slot >= 0) cpu.i32[slot + (HASH_CODE >> 2)] = 0;
     }
@@ -631,26 +420,25 @@ export class Compiler {
       }
     }
     table.set(region.slot, null);
-    this.#gone += this.#entered(region);
+    this.#gone += timesEntered(this.#host.cpu, region);
     this.#freeSlots.push(region.slot);
     this.#installed.splice(this.#installed.indexOf(region), 1);
     this.#bytes -= region.bytes;
     cpu.set("codeEpoch", cpu.get("codeEpoch") + 1);
   }
-}
 
-function addTo(map: Map<number, Region[]>, key: number, region: Region): void {
-  const list = map.get(key);
-  if (list) list.push(region);
-  else map.set(key, [region]);
-}
-
-function removeFrom(map: Map<number, Region[]>, key: number, region: Region): void {
-  const kept = map.get(key)?.filter((other) => other !== region) ?? [];
-  if (kept.length > 0) map.set(key, kept);
-  else map.delete(key);
+  /** Nobody returns to a region that is gone. */
+  #forgetReturns(slot: number): void {
+    const { i32 } = this.#host.cpu;
+    for (let ring = RETURN_STACKS; ring < RETURN_STACKS + MODE_KEYS * RETURNS.stride; ring += RETURNS.stride) {
+      for (let i = 0; i < RETURNS.entries; i++) {
+        const at = (ring + (i << RETURNS.recordShift) + 4) >> 2;
+        if (i32[at]! >>> CODE_REF.slotShift === slot) i32[at] = 0;
+      }
+    }
+  }
 }
 
 function entryKey(machine: number, mode: number): number {
-  return machine * 16 + mode;
+  return machine * MODE_KEYS + mode;
 }

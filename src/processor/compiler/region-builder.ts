@@ -13,8 +13,9 @@ import type { FunctionReference } from "../../wasm/module.ts";
 import { STATE } from "../memory-map.ts";
 import { VECTOR } from "../registers.ts";
 import { hostAddress, notPlain } from "../shadow.ts";
+import { type InstructionAccesses, planAccesses } from "./access-plan.ts";
+import type { RegionInstruction } from "./blocks.ts";
 import type { FlagState } from "./flag-state.ts";
-import type { RegionInstruction } from "./graph.ts";
 import type { RegionContext } from "./region-context.ts";
 import { RegionMemory } from "./region-memory.ts";
 import {
@@ -55,6 +56,8 @@ export class RegionBuilder implements Builder {
   readonly #context: RegionContext;
   readonly #flags: FlagState;
   #instruction!: RegionInstruction;
+  /** Accesses of the block that belong to groups. */
+  #planned: ReadonlyMap<RegionInstruction, InstructionAccesses> = new Map();
   /** Nesting at the start of the instruction: registers must not be written conditionally. */
   #depth = 0;
   /** Nodes that read a register's local and may still be written out: they must see the value of now. */
@@ -89,7 +92,11 @@ export class RegionBuilder implements Builder {
   }
 
   /** Begin a block: nothing of the one before is in use. */
-  beginBlock(): void {
+  beginBlock(instructions: readonly RegionInstruction[]): void {
+    this.#planned = planAccesses(instructions);
+    for (const { memory, stack } of this.#planned.values()) {
+      for (const placed of [memory, stack]) if (placed) placed.group.host ??= this.f.temporary("i32");
+    }
     this.#handedOut.length = 0;
     this.#held = 0;
     this.#vectorsChecked = 0;
@@ -159,6 +166,11 @@ export class RegionBuilder implements Builder {
       this.#held |= 1 << this.#registerOf(node);
     }
     if (kept < list.length) list.length = kept;
+  }
+
+  /** What was planned for the current instruction's accesses; nothing where they are conditional. */
+  get planned(): InstructionAccesses | undefined {
+    return this.f.depth === this.#depth ? this.#planned.get(this.#instruction) : undefined;
   }
 
   let(value: Value): Value {
@@ -374,17 +386,18 @@ export class RegionBuilder implements Builder {
   push(value: I32, bits: number): void {
     const bound = typeof value === "number" ? i32.const(value) : this.let(value);
     const top = this.f.let(i32.sub(this.#get(ESP), bits / 8));
-    this.accesses.store(top, bound, bits);
+    this.accesses.store(top, bound, bits, this.planned?.stack);
     this.writeRegister(ESP, 32, top);
   }
 
   pop(bits: number): { value: Value; commit: () => void } {
-    const value = this.accesses.load(this.#get(ESP), bits);
+    const value = this.accesses.load(this.#get(ESP), bits, this.planned?.stack);
     return { value, commit: () => this.writeRegister(ESP, 32, i32.add(this.#get(ESP), bits / 8)) };
   }
 
   readStack(offset: I32, bits: number): Value {
-    return this.accesses.load(typeof offset === "number" ? i32.const(offset) : this.let(offset), bits);
+    const linear = typeof offset === "number" ? i32.const(offset) : this.let(offset);
+    return this.accesses.load(linear, bits, this.planned?.stack);
   }
 
   adjustStack(bytes: I32): void {

@@ -3,15 +3,33 @@
  * functions that its regions share.
  */
 import { EXACT, FAST, type FastName, writeFast } from "../../isa/x87/fast.ts";
-import { i32 } from "../../wasm/expression.ts";
+import { call, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, type FunctionType, ModuleWriter } from "../../wasm/module.ts";
 import { findBlock } from "../interpreter/block-hash.ts";
-import { BLOCK_HASH, HASH_CODE, STATE } from "../memory-map.ts";
+import { BLOCK_HASH, HASH_CODE, RETURN_STACKS, RETURNS, STATE } from "../memory-map.ts";
 import { hostAddress } from "../shadow.ts";
 
 /** What a WebAssembly memory can have at most, in 64 KiB pages: the module fits a domain of any size. */
 const MAX_MEMORY_PAGES = 65536;
+
+/** How far below the latest call a return's is looked for. */
+const RETURN_SEARCH = 3;
+const RETURNS_MASK = (RETURNS.entries - 1) << RETURNS.recordShift;
+
+/** Address of the ring of return addresses of a mode, and that of the offset of the latest one in it. */
+export function returnStack(mode: number): { readonly ring: number; readonly top: number } {
+  const ring = RETURN_STACKS + mode * RETURNS.stride;
+  return { ring, top: ring + RETURNS.top };
+}
+
+/** Offset of the record above or below one in a ring of return addresses. */
+export function pushed(top: Value): Value {
+  return i32.and(i32.add(top, 1 << RETURNS.recordShift), RETURNS_MASK);
+}
+export function popped(top: Value): Value {
+  return i32.and(i32.sub(top, 1 << RETURNS.recordShift), RETURNS_MASK);
+}
 
 const types = (count: number): "i32"[] => new Array<"i32">(count).fill("i32");
 
@@ -20,6 +38,7 @@ export class RegionModule {
   readonly #imports = new Map<string, FunctionReference>();
   readonly #fast = new Map<FastName, FunctionReference>();
   readonly #lookups = new Map<string, FunctionReference>();
+  readonly #returns = new Map<FunctionReference, FunctionReference>();
   #regions = 0;
 
   constructor() {
@@ -76,6 +95,32 @@ export class RegionModule {
     f.if(i32.ltS(host, 0), () => f.return(0));
     const slot = findBlock(f, host, mode, () => f.return(0));
     f.result(i32.load(slot, BLOCK_HASH + HASH_CODE));
+    this.#module.define(reference, f.finish(), f.relocations);
+    return reference;
+  }
+
+  /** (eip) → the same for the target of a return that the latest call did not announce. */
+  lookupReturn(mode: number, executeTable: number): FunctionReference {
+    const lookup = this.lookup(mode, executeTable);
+    const known = this.#returns.get(lookup);
+    if (known) return known;
+    const reference = this.#module.declare(lookup.type);
+    this.#returns.set(lookup, reference);
+    const f = new FunctionWriter(reference.type);
+    const eip = f.params[0]!.get;
+    const { ring, top } = returnStack(mode);
+    const at = f.temporary("i32");
+    f.set(at, i32.load(top));
+    // Calls that never returned, or whose return was interpreted, lie on top of it.
+    for (let i = 0; i < RETURN_SEARCH; i++) {
+      f.set(at, popped(at.get));
+      f.if(i32.eq(i32.load(at.get, ring), eip), () => {
+        f.store32(top, popped(at.get));
+        f.return(i32.load(at.get, ring + 4));
+      });
+    }
+    f.store32(top, popped(i32.load(top)));
+    f.result(call(lookup, eip));
     this.#module.define(reference, f.finish(), f.relocations);
     return reference;
   }

@@ -10,7 +10,7 @@ import { type I32, type I64, i32, i64, type Value } from "../../wasm/expression.
 import type { Local } from "../../wasm/function.ts";
 import { i16x8, i32x4, i64x2, v128 } from "../../wasm/simd.ts";
 import { STATE } from "../memory-map.ts";
-import type { RegionInstruction } from "./graph.ts";
+import type { RegionInstruction } from "./blocks.ts";
 import type { RegionBuilder } from "./region-builder.ts";
 import type { RegionContext } from "./region-context.ts";
 
@@ -202,8 +202,9 @@ export class MemoryOperand implements Operand {
   read(): Value {
     const { accesses, f } = this.#builder;
     const { bits } = this;
-    if (this.#access !== "rw") return accesses.load(this.#place(false), bits);
-    const host = accesses.modify(this.#place(true), bits);
+    const placed = this.#builder.planned?.memory;
+    if (this.#access !== "rw") return accesses.load(this.#place(false), bits, placed);
+    const host = accesses.modify(this.#place(true), bits, placed);
     this.#host = host;
     return f.let(bits === 8 ? i32.load8u(host) : bits === 16 ? i32.load16u(host) : i32.load(host));
   }
@@ -215,7 +216,8 @@ export class MemoryOperand implements Operand {
       return;
     }
     const linear = this.#place(true);
-    accesses.store(linear, typeof value === "object" ? this.#builder.let(value) : value, this.bits);
+    const ready = typeof value === "object" ? this.#builder.let(value) : value;
+    accesses.store(linear, ready, this.bits, this.#builder.planned?.memory);
   }
 
   readAt(displacement: I32, bits: number): Value {

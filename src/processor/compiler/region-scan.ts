@@ -1,6 +1,7 @@
 /** What the code of a region names and needs, found before it is compiled. */
 import { OSZAPC } from "../../isa/flags.ts";
-import { isCalled, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { isCalled, type RegionInstruction } from "./blocks.ts";
+import type { RegionGraph } from "./graph.ts";
 import type { X87Compiler } from "./x87.ts";
 
 /** Instructions on XMM0 without naming it. */

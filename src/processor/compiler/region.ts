@@ -5,30 +5,34 @@
  */
 
 import { formBits } from "../../isa/decoder.ts";
-import { EFLAGS } from "../../isa/flags.ts";
 import { FIELD, type FieldName, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
 import { call, constantOf, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
 import { v128 } from "../../wasm/simd.ts";
 import { CODE_REF, NEXT, STATUS } from "../interpreter/record.ts";
+import { originOf, regionRecord, VERIFY_EXPORTS } from "../interpreter/regions.ts";
 import {
   EXECUTE_TABLE,
-  REGION_INSTRUCTIONS,
+  mappingEpoch,
+  REGION,
   REGION_RECORD,
+  REGIONS,
   SHADOW,
   STATE,
   USER_TABLES,
   WRITE_TABLE,
 } from "../memory-map.ts";
-import { hostAddress, PLAIN_TEST } from "../shadow.ts";
+import { PLAIN_TEST } from "../shadow.ts";
+import { isCalled, offsetOf, type RegionBlock, type RegionInstruction } from "./blocks.ts";
 import { FlagState, type KnownFlags, NEED, UNKNOWN_FLAGS } from "./flag-state.ts";
-import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import type { RegionGraph } from "./graph.ts";
 import { LAZY_FLAGS } from "./lazy-flags.ts";
 import { RegionBuilder } from "./region-builder.ts";
-import type { RegionModule } from "./region-module.ts";
-import { flagNeeds, vectorsNamed } from "./region-scan.ts";
-import { type Item, structure } from "./structure.ts";
+import { popped, pushed, type RegionModule, returnStack } from "./region-module.ts";
+import { type Node, type RegionEntry, RegionPlan } from "./region-plan.ts";
+import { vectorsNamed } from "./region-scan.ts";
+import type { Item } from "./structure.ts";
 import { X87Compiler } from "./x87.ts";
 import { planX87 } from "./x87-plan.ts";
 
@@ -48,16 +52,10 @@ export interface RegionTarget {
   callOut(instruction: RegionInstruction, count: number): CallOut;
   /** Whether the block at this machine offset may be entered from outside the region. */
   isEntry(block: RegionBlock): boolean;
+  /** Address of the word that holds a reference to the compiled code at a machine offset outside, or 0 for none. */
+  linkTo(machine: number): number;
   /** Count the instructions executed. */
   readonly profile: boolean;
-}
-
-/** A block at which the region can be entered; its position in the list is its index in code references. */
-export interface RegionEntry {
-  readonly offset: number;
-  readonly machine: number;
-  /** Position in {@link RegionGraph.pages} of the page it lies in. */
-  readonly page: number;
 }
 
 export interface CompiledRegion {
@@ -68,29 +66,14 @@ export interface CompiledRegion {
 }
 
 const REGISTERS = Object.values(GPR);
-const PAGE = 4096;
-
+/** Instructions of a region up to which computed jumps in it keep everything in locals. */
+const COMPACT = 128;
 /** Packing of the x87's depth at each entry into constants. */
 const DEPTH_BITS = 4;
 const DEPTHS_A_WORD = 64 / DEPTH_BITS;
 
 /** Position of the count in what a leaving instruction says: bytes from the origin, and instructions not done. */
 const WHERE_SHIFT = 8;
-
-interface Node {
-  readonly block: RegionBlock;
-  readonly successors: number[];
-  need: number;
-  /** Index among the entries, or -1. */
-  entry: number;
-  /** Edges that lead here. */
-  arrivals: number;
-  /** Loop entries check the budget. */
-  checked: boolean;
-  /** What a predecessor that was written before has left in the flag locals. */
-  known: KnownFlags | undefined;
-  written: boolean;
-}
 
 /** Compile `graph`, whose first block is the main entry, into `module`. */
 export function compileRegion(module: RegionModule, graph: RegionGraph, target: RegionTarget): CompiledRegion {
@@ -103,12 +86,12 @@ class RegionCompiler {
   readonly #target: RegionTarget;
   readonly #reference: FunctionReference;
   readonly #f: FunctionWriter;
-  readonly #nodes: Node[] = [];
-  readonly #numbers = new Map<number, number>();
-  readonly #entries: RegionEntry[] = [];
-  /** Number of the dispatcher, behind the blocks. */
-  #dispatcher = 0;
-  #items: Item[] = [];
+  readonly #plan: RegionPlan;
+  readonly #nodes: readonly Node[];
+  readonly #numbers: ReadonlyMap<number, number>;
+  /** Machine offsets of places outside that blocks lead to, by offset. */
+  readonly #exits: ReadonlyMap<number, number>;
+  readonly #entries: readonly RegionEntry[];
   readonly #registers: Local[];
   /** XMM registers that instructions of the region name. */
   readonly #vectors: ReadonlyMap<number, Local>;
@@ -121,28 +104,31 @@ class RegionCompiler {
   /** Budget at the entry, for profiles. */
   readonly #before: Local;
   readonly #base: Local;
-  /** EIP at which the dispatcher, or an exit, goes on. */
+  /** Reference to the code that is entered: the parameter, or what a computed jump has found in the region itself. */
+  readonly #code: Local;
+  /** EIP at which an exit goes on. */
   readonly #eip: Local;
   /** Entry that the dispatcher, or a loop with several entries, goes to. */
   readonly #next: Local;
   readonly #result: Local;
   readonly #where: Local;
   readonly #status: Local;
-  /** Where the last call inside the region returns to, and the entry there. */
-  readonly #returnEip: Local;
-  readonly #returnEntry: Local;
   readonly #epoch: Local;
   /** PLAIN_TEST: a constant that takes six bytes where a local takes two. Engines see through it. */
   readonly #plainTest: Local;
-  /** Whether the region calls helpers or arms, and whether it jumps to computed places. */
+  /** Computed jumps within the region go to its dispatcher with everything in locals. */
+  readonly #compact: boolean;
+  /** Whether the region calls helpers or arms. */
   #called = false;
-  #jumps = false;
   readonly #labels = new Map<number, Branch>();
   #leaveLabel!: Label;
+  /** The same from where locals have the x87's state. */
+  #x87LeaveLabel!: Label;
   #exitLabel!: Label;
   #lookupLabel!: Label;
+  /** Where the dispatcher stands, in a compact region. */
+  #againLabel!: Label;
   #outcomeLabel!: Label;
-  #bounds = new Map<number, number>();
   /** What {@link RegionContext.leave} says about the current instruction. */
   #leaving = 0;
   readonly #tables: { readonly read: number; readonly write: number; readonly execute: number };
@@ -151,6 +137,7 @@ class RegionCompiler {
     this.#module = module;
     this.#graph = graph;
     this.#target = target;
+    this.#exits = new Map([...graph.exits].map(([machine, offset]) => [offset, machine]));
     this.#reference = module.declareRegion();
     const f = new FunctionWriter(this.#reference.type);
     this.#f = f;
@@ -161,13 +148,12 @@ class RegionCompiler {
     this.#before = local();
     this.#base = local();
     this.#flagLocals = { kind: local(), a: local(), r: local(), c: local() };
+    this.#code = f.params[0]!;
     this.#eip = local();
     this.#next = local();
     this.#result = local();
     this.#where = local();
     this.#status = local();
-    this.#returnEip = local();
-    this.#returnEntry = local();
     this.#epoch = local();
     this.#plainTest = local();
     const read = SHADOW.readSupervisor + (target.user ? USER_TABLES : 0);
@@ -202,10 +188,32 @@ class RegionCompiler {
         base: this.#base.get,
         leaveIf: (condition) => this.#leaveIf(condition),
       });
+    this.#plan = new RegionPlan(graph, (block) => target.isEntry(block), this.#x87);
+    this.#compact = this.#plan.jumps && graph.instructions <= COMPACT && !plan?.resident;
+    this.#nodes = this.#plan.nodes;
+    this.#numbers = this.#plan.numbers;
+    this.#entries = this.#plan.entries;
   }
 
   compile(): CompiledRegion {
-    this.#buildNodes();
+    const f = this.#f;
+    // Computed jumps within a large region leave and enter it again, with everything in the state page: so nothing but
+    // what a path uses is kept in locals on it.
+    if (this.#plan.jumps && !this.#compact) {
+      f.loop((again) => {
+        this.#body();
+        const other = f.let(i32.shrU(i32.xor(this.#result.get, this.#code.get), CODE_REF.slotShift));
+        f.set(this.#code, this.#result.get);
+        f.brIf(i32.eqz(other), again);
+      });
+    } else this.#body();
+    f.result(this.#result.get);
+    this.#module.define(this.#reference, f);
+    return { reference: this.#reference, entries: this.#entries, bytes: f.size };
+  }
+
+  /** From the entry to where everything stands in the state page and `result` says how to go on. */
+  #body(): void {
     const f = this.#f;
     const prologue = f.size;
     f.block((exit) => {
@@ -214,9 +222,16 @@ class RegionCompiler {
         this.#lookupLabel = lookup;
         f.block((leave) => {
           this.#leaveLabel = leave;
+          this.#x87LeaveLabel = leave;
           f.block((outcome) => {
             this.#outcomeLabel = outcome;
-            this.#sequence(this.#items);
+            if (this.#compact) {
+              f.loop((again) => {
+                this.#againLabel = again;
+                this.#sequence(this.#plan.items);
+                f.unreachable();
+              });
+            } else this.#sequence(this.#plan.items);
           });
           if (this.#called) this.#callEnded();
         });
@@ -227,8 +242,6 @@ class RegionCompiler {
     });
     this.#epilogue();
     f.insert(prologue, () => this.#prologue());
-    this.#module.define(this.#reference, f);
-    return { reference: this.#reference, entries: this.#entries, bytes: f.size };
   }
 
   #lookup(): FunctionReference {
@@ -241,116 +254,6 @@ class RegionCompiler {
 
   #setField(name: FieldName, value: I32): void {
     this.#f.store32(STATE, value, FIELD[name].offset);
-  }
-
-  // ---- the graph ------------------------------------------------------------------------------------------------
-
-  #buildNodes(): void {
-    const blocks = [...this.#graph.blocks.values()];
-    for (const [number, block] of blocks.entries()) this.#numbers.set(block.offset, number);
-    this.#dispatcher = blocks.length;
-    this.#jumps = blocks.some(({ terminator }) => terminator.kind === "indirect");
-    for (const block of blocks) {
-      this.#nodes.push({
-        block,
-        successors: this.#successors(block),
-        need: NEED.none,
-        entry: -1,
-        arrivals: 0,
-        checked: false,
-        known: undefined,
-        written: false,
-      });
-    }
-    const loops = new Set<number>();
-    const collect = (items: readonly Item[]): void => {
-      for (const item of items) {
-        if (item.kind !== "loop") continue;
-        for (const entry of item.entries) loops.add(entry);
-        collect(item.body);
-      }
-    };
-    // Without the dispatcher's edges: loops as the guest has them. Their heads are entries, for whoever comes back
-    // from an interrupt, and so are places that calls return to.
-    collect(structure([...this.#nodes.map((node) => node.successors), []], 0));
-    const entries = new Set<number>([0, ...loops]);
-    for (const node of this.#nodes) {
-      const back = node.block.returnTo;
-      const number = back === undefined ? undefined : this.#numbers.get(back);
-      if (number !== undefined) entries.add(number);
-    }
-    for (const [number, node] of this.#nodes.entries()) if (this.#target.isEntry(node.block)) entries.add(number);
-    for (const number of [...entries].slice(0, CODE_REF.entries)) this.#addEntry(number);
-    const edges = this.#nodes.map((node) =>
-      node.block.terminator.kind === "indirect" ? [this.#dispatcher] : node.successors,
-    );
-    edges.push([...this.#nodes.keys()].filter((number) => this.#nodes[number]!.entry >= 0));
-    for (const targets of edges) {
-      for (const to of targets) if (to !== this.#dispatcher) this.#nodes[to]!.arrivals++;
-    }
-    this.#items = structure(edges, this.#dispatcher);
-    const mark = (items: readonly Item[]): void => {
-      for (const item of items) {
-        if (item.kind !== "loop") continue;
-        for (const entry of item.entries) if (entry !== this.#dispatcher) this.#nodes[entry]!.checked = true;
-        mark(item.body);
-      }
-    };
-    mark(this.#items);
-    this.#computeNeeds();
-  }
-
-  /** Direct successors inside the region, the one that a fall-through reaches last: it is then placed next. */
-  #successors(block: RegionBlock): number[] {
-    const { terminator } = block;
-    const offsets =
-      terminator.kind === "branch"
-        ? [terminator.taken, terminator.next]
-        : terminator.kind === "goto"
-          ? [terminator.target]
-          : [];
-    return offsets.flatMap((offset) => this.#numbers.get(offset) ?? []);
-  }
-
-  #addEntry(number: number): void {
-    const node = this.#nodes[number]!;
-    const { offset, machine } = node.block;
-    node.entry = this.#entries.length;
-    const page = this.#graph.pages.findIndex((p) => p.distance === offset >> 12);
-    this.#entries.push({ offset, machine, page });
-  }
-
-  /** Which flags each block needs from those before it: a backward fixed point. */
-  #computeNeeds(): void {
-    const needs = this.#nodes.map(({ block }) => flagNeeds(block.instructions, this.#x87));
-    const live = needs.map((n) => n.reads);
-    for (let changed = true; changed; ) {
-      changed = false;
-      for (let number = this.#nodes.length - 1; number >= 0; number--) {
-        let out = 0;
-        for (const next of this.#nodes[number]!.successors) out |= live[next]!;
-        const now = needs[number]!.reads | (out & ~needs[number]!.written);
-        if (now === live[number]) continue;
-        live[number] = now;
-        changed = true;
-      }
-    }
-    for (const [number, node] of this.#nodes.entries()) {
-      const flags = live[number]!;
-      node.need = flags === 0 ? NEED.none : flags === EFLAGS.CF ? NEED.carry : NEED.all;
-    }
-  }
-
-  /** Most instructions executed from the start of a block to the next look at the budget. */
-  #bound(number: number): number {
-    const known = this.#bounds.get(number);
-    if (known !== undefined) return known;
-    const node = this.#nodes[number]!;
-    let behind = 0;
-    for (const next of node.successors) if (!this.#nodes[next]!.checked) behind = Math.max(behind, this.#bound(next));
-    const bound = node.block.instructions.length + behind;
-    this.#bounds.set(number, bound);
-    return bound;
   }
 
   // ---- structure ------------------------------------------------------------------------------------------------
@@ -388,7 +291,7 @@ class RegionCompiler {
     // A branch to what comes right behind is no branch at all.
     const fallsTo = following?.kind === "node" ? following.node : -1;
     if (item.kind === "node") {
-      if (item.node === this.#dispatcher) this.#dispatch();
+      if (item.node === this.#plan.dispatcher) this.#dispatch();
       else this.#block(item.node, fallsTo);
       return;
     }
@@ -417,10 +320,9 @@ class RegionCompiler {
   /** Choose the entry that `next` names; `eip` is its address. */
   #dispatch(): void {
     const f = this.#f;
-    this.#x87?.state.align(this.#depthOfEntry());
     let bound = 0;
     const targets = this.#entries.map((entry) => this.#numbers.get(entry.offset)!);
-    for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#bound(number));
+    for (const number of targets) if (!this.#nodes[number]!.checked) bound = Math.max(bound, this.#plan.bound(number));
     if (bound > 0) {
       f.unlikely(i32.ltS(this.#budget.get, bound), () => {
         f.set(this.#result, NEXT.budget);
@@ -471,7 +373,19 @@ class RegionCompiler {
   // ---- blocks ---------------------------------------------------------------------------------------------------
 
   #block(number: number, fallsTo: number): void {
-    this.#f.scope(() => this.#blockBody(number, fallsTo));
+    const { block } = this.#nodes[number]!;
+    if (!this.#x87?.leavesApart(block)) {
+      this.#f.scope(() => this.#blockBody(number, fallsTo));
+      return;
+    }
+    const outer = this.#x87LeaveLabel;
+    this.#f.block((label) => {
+      this.#x87LeaveLabel = label;
+      this.#f.scope(() => this.#blockBody(number, -1));
+    });
+    this.#x87LeaveLabel = outer;
+    this.#x87.left(block);
+    this.#f.br(outer);
   }
 
   #blockBody(number: number, fallsTo: number): void {
@@ -481,7 +395,7 @@ class RegionCompiler {
     const count = block.instructions.length;
     node.written = true;
     if (node.checked) {
-      f.unlikely(i32.ltS(this.#budget.get, this.#bound(number)), () => {
+      f.unlikely(i32.ltS(this.#budget.get, this.#plan.bound(number)), () => {
         f.set(this.#eip, this.#at(block.offset));
         f.set(this.#result, NEXT.budget);
         f.br(this.#exitLabel);
@@ -489,7 +403,7 @@ class RegionCompiler {
     }
     f.set(this.#budget, i32.sub(this.#budget.get, count));
     this.#flags.begin(this.#arrivingFlags(node));
-    this.#builder.beginBlock();
+    this.#builder.beginBlock(block.instructions);
     this.#x87?.beginBlock(block);
     for (const [position, instruction] of block.instructions.entries()) {
       this.#leaving = (instruction.offset << WHERE_SHIFT) | (count - position);
@@ -530,16 +444,9 @@ class RegionCompiler {
     // Read before the flags are put in order for those behind.
     if (condition && this.#flags.concerns(condition)) condition = f.let(condition);
     this.#flags.finish(need);
-    this.#x87?.state.settle();
+    this.#x87?.endBlock();
     for (const next of successors) this.#nodes[next]!.known = this.#flags.known();
-    if (this.#jumps && block.returnTo !== undefined) {
-      const back = this.#numbers.get(block.returnTo);
-      const entry = back === undefined ? -1 : this.#nodes[back]!.entry;
-      if (entry >= 0) {
-        f.set(this.#returnEip, this.#at(block.returnTo));
-        f.set(this.#returnEntry, entry);
-      }
-    }
+    if (block.returnTo !== undefined) this.#pushReturn(block.returnTo);
     switch (terminator.kind) {
       case "branch":
         this.#branchEnd(terminator.taken, terminator.next, condition!, fallsTo);
@@ -547,9 +454,15 @@ class RegionCompiler {
       case "goto":
         this.#goto(terminator.target, fallsTo);
         return;
+      case "return":
+        if (ending?.kind !== "indirect") throw new RangeError("a return without a target");
+        f.set(this.#eip, ending.eip);
+        f.brIf(i32.ne(this.#eip.get, this.#at(offsetOf(terminator.to))), this.#lookupLabel, true);
+        this.#goto(terminator.to, fallsTo);
+        return;
       case "indirect":
         if (ending?.kind !== "indirect") throw new RangeError("an indirect jump without a target");
-        this.#indirect(ending.eip);
+        this.#indirect(ending.eip, block.instructions.at(-1)!.form!.row.mnemonic === "RET");
         return;
       default: {
         // Whatever the instruction changed, the interpreter finds out.
@@ -581,31 +494,90 @@ class RegionCompiler {
   }
 
   /** Go to a direct target, inside the region or outside. */
-  #goto(offset: number, fallsTo: number): void {
-    const number = this.#numbers.get(offset);
+  #goto(id: number, fallsTo: number): void {
+    const number = this.#numbers.get(id);
     if (number !== undefined) {
       const { block } = this.#nodes[number]!;
-      if (this.#x87?.fits(block) === false) this.#x87.state.rebase(this.#x87.depthOf(block));
+      if (this.#x87?.fits(block) === false) this.#x87.rebase(block);
       if (number !== fallsTo) this.#branch(number);
       return;
     }
+    const offset = offsetOf(id);
     this.#f.set(this.#eip, this.#at(offset));
-    this.#f.br(this.#lookupLabel);
+    const link = this.#linkTo(offset);
+    if (link === 0) {
+      this.#f.br(this.#lookupLabel);
+      return;
+    }
+    this.#f.set(this.#result, i32.load(link));
+    this.#f.br(this.#exitLabel);
   }
 
-  /** Go to a computed target: by the last call's return address, by the dispatcher, or out. */
-  #indirect(eip: Value): void {
+  /** Address of the word that refers to the code at `offset`, outside of the region; 0 if there is none. */
+  #linkTo(offset: number): number {
+    const machine = this.#exits.get(offset);
+    return machine === undefined ? 0 : this.#target.linkTo(machine);
+  }
+
+  /** Go to a computed target, if its code is known. */
+  #indirect(eip: Value, returns: boolean): void {
     const f = this.#f;
     f.set(this.#eip, eip);
-    f.if(i32.eq(this.#eip.get, this.#returnEip.get), () => {
-      f.set(this.#next, this.#returnEntry.get);
-      this.#branch(this.#dispatcher);
-    });
-    f.set(this.#result, call(this.#lookup(), this.#eip.get));
-    const own = i32.shrU(i32.xor(this.#result.get, f.params[0]!.get), CODE_REF.slotShift);
-    f.brIf(own, this.#exitLabel);
-    f.set(this.#next, i32.and(this.#result.get, CODE_REF.entryMask));
-    this.#branch(this.#dispatcher);
+    if (!returns) {
+      if (this.#compact) {
+        f.set(this.#result, call(this.#lookup(), this.#eip.get));
+        this.#again();
+      } else f.br(this.#lookupLabel);
+      return;
+    }
+    const { mode } = this.#target;
+    const { ring, top } = returnStack(mode);
+    const latest = f.let(i32.load(top));
+    f.if(
+      i32.eq(i32.load(latest, ring), this.#eip.get),
+      () => {
+        f.set(this.#result, i32.load(latest, ring + 4));
+        f.store32(top, popped(latest));
+      },
+      () => f.set(this.#result, call(this.#module.lookupReturn(mode, this.#tables.execute), this.#eip.get)),
+    );
+    if (this.#compact) this.#again();
+    else f.br(this.#exitLabel);
+  }
+
+  /** Go to the code that `result` says: by the dispatcher if it is the region's, at the same linear addresses. */
+  #again(): void {
+    const f = this.#f;
+    const [result, code] = [this.#result.get, this.#code.get];
+    const other = i32.shrU(i32.xor(result, code), CODE_REF.slotShift);
+    f.brIf(other, this.#exitLabel);
+    const origin = originOf(f.let(regionRecord(code)), result, this.#eip.get);
+    f.brIf(i32.ne(origin, this.#base.get), this.#exitLabel, true);
+    f.set(this.#next, i32.and(result, CODE_REF.entryMask));
+    f.br(this.#againLabel);
+  }
+
+  /** Note where the call that ends the block returns to. */
+  #pushReturn(offset: number): void {
+    const f = this.#f;
+    const { ring, top } = returnStack(this.#target.mode);
+    const record = f.let(pushed(i32.load(top)));
+    f.store32(top, record);
+    f.store32(record, this.#at(offset), ring);
+    f.store32(record, this.#returnCode(offset), ring + 4);
+  }
+
+  /** Reference to the code at `offset`, as a word that may be 0. */
+  #returnCode(offset: number): Value {
+    const back = this.#numbers.get(offset);
+    if (back === undefined) {
+      const link = this.#linkTo(offset);
+      return link === 0 ? i32.const(0) : i32.load(link);
+    }
+    const { entry } = this.#nodes[back]!;
+    if (entry < 0) return i32.const(0);
+    const place = (this.#entries[entry]!.page << CODE_REF.pageShift) | entry;
+    return i32.or(i32.and(this.#code.get, -1 << CODE_REF.slotShift), place);
   }
 
   // ---- leaving --------------------------------------------------------------------------------------------------
@@ -616,9 +588,9 @@ class RegionCompiler {
   }
 
   #leave(): void {
-    this.#x87?.state.flush();
+    this.#x87?.flush();
     this.#note();
-    this.#f.br(this.#leaveLabel);
+    this.#f.br(this.#leaveHere);
   }
 
   #leaveIf(condition: I32): void {
@@ -627,12 +599,17 @@ class RegionCompiler {
   }
 
   #leaveNotedIf(condition: I32): void {
-    if (this.#x87?.state.pending) {
+    if (this.#x87?.pending) {
       this.#f.unlikely(condition, () => {
-        this.#x87?.state.flush();
-        this.#f.br(this.#leaveLabel);
+        this.#x87?.flush();
+        this.#f.br(this.#leaveHere);
       });
-    } else this.#f.brIf(condition, this.#leaveLabel, true);
+    } else this.#f.brIf(condition, this.#leaveHere, true);
+  }
+
+  /** Where an instruction at this point leaves to. */
+  get #leaveHere(): Label {
+    return this.#x87?.loaded ? this.#x87LeaveLabel : this.#leaveLabel;
   }
 
   /** Behind the leave label: nothing of the current instruction has happened. */
@@ -651,8 +628,7 @@ class RegionCompiler {
     this.#flags.makeExplicit();
     this.#builder.forgetRegisters();
     this.#storeRegisters(this.#builder.used);
-    this.#x87?.state.settle();
-    this.#x87?.state.store();
+    this.#x87?.beforeCall();
     this.#setField("flagsResult", this.#flagLocals.r.get);
     this.#setField("flagsCarry", this.#flagLocals.c.get);
     this.#setField("startEip", this.#at(instruction.offset));
@@ -711,21 +687,18 @@ class RegionCompiler {
 
   #prologue(): void {
     const f = this.#f;
-    const code = f.params[0]!.get;
+    const code = this.#code.get;
     f.set(this.#eip, this.#field("eip"));
-    const { pages } = this.#graph;
-    const page = i32.and(i32.shrU(code, CODE_REF.pageShift), CODE_REF.pageMask);
-    let distance: Value = i32.const(pages[0]!.distance);
-    for (let i = 1; i < pages.length; i++) distance = i32.select(i32.eq(page, i), pages[i]!.distance, distance);
-    const origin = i32.and(this.#eip.get, -PAGE);
-    f.set(this.#base, i32.sub(origin, i32.shl(distance, 12)));
-    if (pages.length > 1) {
-      for (const { distance: d, machine } of pages) {
-        const linear = f.let(i32.add(this.#base.get, d << 12));
-        const mapped = hostAddress(i32.const(this.#tables.execute), linear);
-        f.unlikely(i32.ne(mapped, machine), () => f.return(NEXT.interpret));
-      }
-    }
+    const record = f.let(regionRecord(code));
+    const origin = originOf(record, code, this.#eip.get);
+    const moved = i32.xor(origin, i32.load(record, REGIONS + REGION.origin));
+    const remapped = i32.xor(i32.load(record, REGIONS + REGION.epoch), i32.load(mappingEpoch(this.#tables.execute)));
+    f.unlikely(i32.or(moved, remapped), () => {
+      const verify = VERIFY_EXPORTS[this.#target.user ? "user" : "supervisor"];
+      const verified = call(this.#module.importI32(verify, 2), code, this.#eip.get);
+      f.if(i32.eqz(verified), () => f.return(NEXT.interpret));
+    });
+    f.set(this.#base, i32.load(record, REGIONS + REGION.origin));
     this.#loadRegisters(this.#builder.used);
     if (this.#flags.touched) {
       const { kind, a, r, c } = this.#flagLocals;
@@ -739,15 +712,13 @@ class RegionCompiler {
     f.set(this.#plainTest, PLAIN_TEST);
     if (this.#called) f.set(this.#epoch, this.#field("codeEpoch"));
     f.set(this.#next, i32.and(code, CODE_REF.entryMask));
-    this.#x87?.state.load(f.let(this.#depthOfEntry()));
-    // As if the main entry had been called: returnEntry is zero.
-    if (this.#jumps) f.set(this.#returnEip, this.#at(this.#entries[0]!.offset));
+    this.#x87?.enterRegion(() => this.#depthOfEntry());
   }
 
   #epilogue(): void {
     const f = this.#f;
     this.#storeRegisters(this.#builder.written);
-    this.#x87?.state.store();
+    this.#x87?.exitRegion();
     if (this.#flags.touched) {
       const { kind, a, r, c } = this.#flagLocals;
       this.#setField("flagsKind", kind.get);
@@ -756,14 +727,13 @@ class RegionCompiler {
       this.#setField("flagsCarry", c.get);
     }
     if (this.#target.profile) {
-      const slot = i32.shrU(f.params[0]!.get, CODE_REF.slotShift);
       const executed = f.let(i64.extendU(i32.sub(this.#before.get, this.#budget.get)));
-      for (const at of [i32.const(0), f.let(i32.shl(slot, 3))])
-        f.store64(at, i64.add(i64.load(at, REGION_INSTRUCTIONS), executed), REGION_INSTRUCTIONS);
+      const counter = REGIONS + REGION.instructions;
+      for (const at of [i32.const(0), f.let(regionRecord(this.#code.get))])
+        f.store64(at, i64.add(i64.load(at, counter), executed), counter);
     }
     this.#setField("budget", this.#budget.get);
     this.#setField("eip", this.#eip.get);
-    f.result(this.#result.get);
   }
 }
 

@@ -8,8 +8,12 @@
 import { x87RowOf } from "../../isa/table/x87.ts";
 import type { X87Row } from "../../isa/x87/row.ts";
 import type { Shape } from "../../isa/x87/shape.ts";
-import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { directTargets, isCalled, type RegionBlock, type RegionInstruction } from "./blocks.ts";
+import type { RegionGraph } from "./graph.ts";
+import { type Item, structure } from "./structure.ts";
 
+/** One instruction in so many must be the x87's to make code {@link isDense}. */
+const DENSE = 5;
 /** Registers of the stack. */
 export const SLOTS = 8;
 const SLOT_MASK = SLOTS - 1;
@@ -25,8 +29,13 @@ export interface X87Plan {
   readonly inlined: ReadonlyMap<RegionInstruction, Demand | undefined>;
   /** Slot of ST(0) at the start of each block. */
   readonly depths: ReadonlyMap<RegionBlock, number>;
-  /** Slots that instructions of the region use. */
-  readonly slots: readonly number[];
+  /** Slots that the instructions in each block use, as a mask; absent for blocks without instructions written in place. */
+  readonly slots: ReadonlyMap<RegionBlock, number>;
+  /**
+   * The x87 is in locals throughout the region; otherwise only within each stretch, so that entries, exits and the many
+   * blocks without x87 code have nothing to do with it.
+   */
+  readonly resident: boolean;
 }
 
 /** What an instruction does to the stack; registers relative to ST(0) before it. */
@@ -119,11 +128,41 @@ export function planX87(graph: RegionGraph): X87Plan | undefined {
   return found ? new Planner(graph).plan() : undefined;
 }
 
+/** Whether x87 code is what the region, or a loop in it, spends its time with. */
+function isDense(graph: RegionGraph, inlined: ReadonlyMap<RegionInstruction, unknown>): boolean {
+  const blocks = [...graph.blocks.values()];
+  const numbers = new Map(blocks.map((block, number) => [block.id, number]));
+  const edges = blocks.map((block) => directTargets(block.terminator).flatMap((to) => numbers.get(to) ?? []));
+  const dense = (nodes: readonly number[]): boolean => {
+    let all = 0;
+    let found = 0;
+    for (const node of nodes) {
+      const { instructions } = blocks[node]!;
+      all += instructions.length;
+      for (const instruction of instructions) if (inlined.has(instruction)) found++;
+    }
+    return found * DENSE > all;
+  };
+  if (dense([...blocks.keys()])) return true;
+  const nodesOf = (items: readonly Item[]): number[] =>
+    items.flatMap((item) => (item.kind === "node" ? [item.node] : nodesOf(item.body)));
+  const anyLoop = (items: readonly Item[]): boolean =>
+    items.some((item) => item.kind === "loop" && (dense(nodesOf(item.body)) || anyLoop(item.body)));
+  // From a node that leads everywhere.
+  return anyLoop(structure([...edges, [...blocks.keys()]], blocks.length));
+}
+
+/** A block to be planned, and the slot of ST(0) at its start. */
+interface Place {
+  readonly id: number;
+  readonly depth: number;
+}
+
 class Planner {
   readonly #graph: RegionGraph;
   readonly #inlined = new Map<RegionInstruction, Demand | undefined>();
   readonly #depths = new Map<RegionBlock, number>();
-  #slots = 0;
+  readonly #slots = new Map<RegionBlock, number>();
 
   constructor(graph: RegionGraph) {
     this.#graph = graph;
@@ -131,34 +170,26 @@ class Planner {
 
   plan(): X87Plan {
     // Where calls return to comes last: the way through the called function tells the depth there, if it can be seen.
-    const returns: { offset: number; depth: number }[] = [];
-    const queue: { offset: number; depth: number }[] = [];
+    const returns: Place[] = [];
+    const queue: Place[] = [];
     for (const block of this.#graph.blocks.values()) {
-      this.#visit(block.offset, 0, queue, returns);
+      this.#visit({ id: block.id, depth: 0 }, queue, returns);
       while (queue.length > 0 || returns.length > 0) {
         const next = queue.shift() ?? returns.shift()!;
-        this.#visit(next.offset, next.depth, queue, returns);
+        this.#visit(next, queue, returns);
       }
     }
-    const slots = Array.from({ length: SLOTS }, (_, slot) => slot).filter((slot) => this.#slots & (1 << slot));
-    return { inlined: this.#inlined, depths: this.#depths, slots };
+    const resident = isDense(this.#graph, this.#inlined);
+    return { inlined: this.#inlined, depths: this.#depths, slots: this.#slots, resident };
   }
 
-  #visit(
-    offset: number,
-    depth: number,
-    queue: { offset: number; depth: number }[],
-    returns: { offset: number; depth: number }[],
-  ): void {
-    const block = this.#graph.blocks.get(offset);
+  #visit({ id, depth }: Place, queue: Place[], returns: Place[]): void {
+    const block = this.#graph.blocks.get(id);
     if (!block || this.#depths.has(block)) return;
     this.#depths.set(block, depth);
     const end = this.#block(block, depth);
-    const { terminator } = block;
-    if (terminator.kind === "branch") {
-      queue.push({ offset: terminator.next, depth: end }, { offset: terminator.taken, depth: end });
-    } else if (terminator.kind === "goto") queue.push({ offset: terminator.target, depth: end });
-    if (block.returnTo !== undefined) returns.push({ offset: block.returnTo, depth: end });
+    for (const next of directTargets(block.terminator).toReversed()) queue.push({ id: next, depth: end });
+    if (block.returnTo !== undefined) returns.push({ id: block.returnTo, depth: end });
   }
 
   /** Plan one block; gives the depth at its end. */
@@ -167,6 +198,7 @@ class Planner {
     let demand: Demand | undefined;
     let full = 0;
     let empty = 0;
+    let slots = 0;
     for (const instruction of block.instructions) {
       if (!isCalled(instruction)) continue;
       const found = shapeOf(instruction);
@@ -194,7 +226,8 @@ class Planner {
       const freed = masked(effect.frees);
       full &= ~freed;
       empty |= freed;
-      this.#slots |= needsFull | needsEmpty | masked(effect.fills);
+      slots |= needsFull | needsEmpty | masked(effect.fills);
+      this.#slots.set(block, slots);
       depth = (depth + effect.moves) & SLOT_MASK;
     }
     return depth;

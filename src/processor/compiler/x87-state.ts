@@ -1,6 +1,6 @@
 /**
  * The x87 of a region while it is compiled: registers, tags, status and control word, last instruction, all in locals
- * between entry and exit, and what is known of them at the present point of the code.
+ * from where they are loaded to where they are stored, and what is known of them at the present point of the code.
  */
 import { FIELD, type FieldName, FPU_REGS, SEG, segmentField, VECTOR_GATE } from "../../isa/state.ts";
 import { CONDITION, EXCEPTIONS, FSW } from "../../isa/x87/constants.ts";
@@ -9,7 +9,7 @@ import { FLAG_SHIFT, PACKED_STICKY } from "../../isa/x87/fast.ts";
 import { type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import { STATE } from "../memory-map.ts";
-import type { RegionInstruction } from "./graph.ts";
+import type { RegionInstruction } from "./blocks.ts";
 import { SLOTS, type StackEffect } from "./x87-plan.ts";
 
 /** Tag bits are those of the slots; this one says that no instruction may run: #NM, or an exception is pending. */
@@ -34,8 +34,8 @@ export class X87State {
   readonly #f: FunctionWriter;
   /** Linear address of the region's origin. */
   readonly #base: Value;
-  /** Slots that the region uses. */
-  readonly #slots: readonly number[];
+  /** Slots that are loaded and stored, as a mask. */
+  #slots = 0;
   readonly #registers: readonly Register[];
   /** Offset of slot 0's register: 0, 16 … 112. */
   readonly #origin: Local;
@@ -65,11 +65,10 @@ export class X87State {
   /** Where C1 is: in the status local, cleared, or in the outcome local. */
   #c1: "status" | "clear" | "outcome" = "status";
 
-  /** `base`: linear address of the region's origin; `slots`: those that it uses. */
-  constructor(f: FunctionWriter, base: Value, slots: readonly number[]) {
+  /** `base`: linear address of the region's origin. */
+  constructor(f: FunctionWriter, base: Value) {
     this.#f = f;
     this.#base = base;
-    this.#slots = slots;
     this.#registers = Array.from({ length: SLOTS }, () => ({
       signExponent: f.local("i32"),
       significand: f.local("i64"),
@@ -87,6 +86,11 @@ export class X87State {
   }
 
   // ---- between state page and locals ----------------------------------------------------------------------------
+
+  /** Load and store these slots, a mask, from now on. */
+  use(slots: number): void {
+    this.#slots = slots;
+  }
 
   #field(name: FieldName): Value {
     return i32.load(STATE, FIELD[name].offset);
@@ -123,7 +127,8 @@ export class X87State {
     f.set(this.#status, i32.and(this.#status.get, ~FSW.TOP));
     f.set(this.#opcode, -1);
     f.set(this.#segment, -1);
-    for (const slot of this.#slots) {
+    for (let slot = 0; slot < SLOTS; slot++) {
+      if (!(this.#slots & (1 << slot))) continue;
       const { signExponent, significand } = this.#registers[slot]!;
       const offset = f.let(this.#offset(slot));
       f.set(signExponent, i32.load16u(offset, STATE + FPU_REGS + SIGN_EXPONENT));
@@ -139,7 +144,8 @@ export class X87State {
     const twice = i32.mul(i32.and(this.#tags.get, TAGS), 1 | (1 << SLOTS));
     const rotated = i32.shrU(twice, i32.sub(SLOTS, i32.shrU(this.#origin.get, OFFSET_SHIFT)));
     this.#setField("ftw", i32.and(rotated, TAGS));
-    for (const slot of this.#slots) {
+    for (let slot = 0; slot < SLOTS; slot++) {
+      if (!(this.#slots & (1 << slot))) continue;
       const { signExponent, significand } = this.#registers[slot]!;
       const offset = f.let(this.#offset(slot));
       f.store16(offset, signExponent.get, STATE + FPU_REGS + SIGN_EXPONENT);
@@ -200,11 +206,6 @@ export class X87State {
     this.load(depth);
   }
 
-  /** At a place reached from many: number the slots as `depth` says, unless they are. */
-  align(depth: Value): void {
-    this.#f.if(i32.ne(this.#depthLocal.get, depth), () => this.rebase(depth));
-  }
-
   // ---- what instructions are made of ----------------------------------------------------------------------------
 
   #st(index: number): Register {
@@ -240,10 +241,9 @@ export class X87State {
     this.#f.set(this.#depthLocal, this.depth);
   }
 
-  /** Load again behind an instruction that was called, which moved TOP by `moves` in all likelihood. */
-  afterCall(moves: number): void {
+  /** An instruction that was called has moved TOP by `moves`, in all likelihood. */
+  moved(moves: number): void {
     this.depth = (this.depth + moves) & SLOT_MASK;
-    this.load(this.depth);
   }
 
   /** C1 is 0 now. */

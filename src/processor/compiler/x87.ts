@@ -1,5 +1,6 @@
 /**
- * x87 instructions in regions: registers, tags, status and control word in locals from entry to exit. Only the ordinary
+ * x87 instructions in regions: registers, tags, status and control word in locals from entry to exit, or, where there is
+ * little x87 code, within each stretch of it. Only the ordinary
  * case is written: where the stack would fault, an exception is not masked, or the x87 is not available, the region is
  * left before the instruction, and the interpreter's arm carries it out.
  */
@@ -13,7 +14,7 @@ import { isControl, MEMORY_BYTES, type Source } from "../../isa/x87/row.ts";
 import { changedSign, type Shape } from "../../isa/x87/shape.ts";
 import { i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
-import type { RegionBlock, RegionInstruction } from "./graph.ts";
+import type { RegionBlock, RegionInstruction } from "./blocks.ts";
 import type { RegionBuilder } from "./region-builder.ts";
 import type { RegionModule } from "./region-module.ts";
 import { calledMove, shapeOf, stackEffect, type X87Plan } from "./x87-plan.ts";
@@ -39,18 +40,60 @@ export class X87Compiler {
   readonly #context: X87Context;
   readonly #f: FunctionWriter;
   readonly #x: X87State;
+  readonly #resident: boolean;
+  /** Within a stretch, where the x87 is not resident. */
+  #loaded = false;
   /** Address of the current instruction's memory operand. */
   #data: Value | undefined;
 
   constructor(context: X87Context) {
     this.#context = context;
     this.#f = context.f;
-    this.#x = new X87State(context.f, context.base, context.plan.slots);
+    this.#x = new X87State(context.f, context.base);
+    const { resident, slots } = context.plan;
+    this.#resident = resident;
+    if (resident) this.#x.use([...slots.values()].reduce((all, some) => all | some, 0));
   }
 
-  /** What holds the x87 between instructions. */
-  get state(): X87State {
-    return this.#x;
+  /** Whether the state page does not have the x87's state at this point of the code, but locals. */
+  get loaded(): boolean {
+    return this.#resident || this.#loaded;
+  }
+
+  /** Whether a block needs a place of its own to leave from, with {@link left}. */
+  leavesApart(block: RegionBlock): boolean {
+    return !this.#resident && this.#context.plan.slots.has(block);
+  }
+
+  /** Behind where a block that {@link leavesApart} leaves while {@link loaded}. */
+  left(block: RegionBlock): void {
+    this.#x.use(this.#context.plan.slots.get(block)!);
+    this.#x.store();
+  }
+
+  /** At the region's entry; `depth` is the slot of ST(0) at the block that is entered. */
+  enterRegion(depth: () => Value): void {
+    if (this.#resident) this.#x.load(this.#f.let(depth()));
+  }
+
+  /** At the region's exit. */
+  exitRegion(): void {
+    if (this.#resident) this.#x.store();
+  }
+
+  /** Before a branch to `block` that does not {@link fits}. */
+  rebase(block: RegionBlock): void {
+    this.#x.rebase(this.depthOf(block));
+  }
+
+  /** Whether {@link flush} has anything to write. */
+  get pending(): boolean {
+    return this.loaded && this.#x.pending;
+  }
+
+  /** Put everything into locals, where it is not; what is known stays so: for code that does not come back. */
+  flush(): void {
+    if (this.loaded) this.#x.flush();
   }
 
   /** Whether {@link instruction} takes it. */
@@ -64,16 +107,35 @@ export class X87Compiler {
     return { reads: kind === "conditionalMove" ? OSZAPC : 0, writes: kind === "compareFlags" ? OSZAPC : 0 };
   }
 
-  /** Load again behind an instruction that was called. */
+  /** Before an instruction that is called. */
+  beforeCall(): void {
+    if (!this.loaded) return;
+    this.#x.settle();
+    this.#x.store();
+    this.#loaded = false;
+  }
+
+  /** Behind it. */
   afterCall(instruction: RegionInstruction): void {
     const found = shapeOf(instruction);
-    this.#x.afterCall(found ? stackEffect(found.shape, instruction.rm).moves : calledMove(instruction));
+    this.#x.moved(found ? stackEffect(found.shape, instruction.rm).moves : calledMove(instruction));
+    if (this.#resident) this.#x.load(this.#x.depth);
   }
 
   /** Begin a block at the depth that the plan gives it. */
   beginBlock(block: RegionBlock): void {
     this.#x.forget();
     this.#x.depth = this.depthOf(block);
+    if (!this.#resident) this.#x.use(this.#context.plan.slots.get(block) ?? 0);
+  }
+
+  /** The end of a block. */
+  endBlock(): void {
+    if (!this.loaded) return;
+    this.#x.settle();
+    if (this.#resident) return;
+    this.#x.store();
+    this.#loaded = false;
   }
 
   /** Slot of ST(0) at the start of a block. */
@@ -83,7 +145,7 @@ export class X87Compiler {
 
   /** Whether a branch from here to `block` needs {@link X87State.rebase}. */
   fits(block: RegionBlock): boolean {
-    return this.#x.depth === this.depthOf(block);
+    return !this.#resident || this.#x.depth === this.depthOf(block);
   }
 
   /** Call a function of isa/x87/fast.ts that returns a packed word and a value; leave if it refuses. */
@@ -102,6 +164,10 @@ export class X87Compiler {
   instruction(instruction: RegionInstruction): void {
     const { row, shape } = shapeOf(instruction)!;
     const { builder, plan } = this.#context;
+    if (!this.loaded) {
+      this.#x.load(this.#x.depth);
+      this.#loaded = true;
+    }
     builder.begin(instruction);
     const demand = plan.inlined.get(instruction);
     if (demand) this.#context.leaveIf(this.#x.refuses(demand.full, demand.empty));

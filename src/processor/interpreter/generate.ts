@@ -10,7 +10,7 @@ import { call, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { defineLazyFlags } from "../compiler/lazy-flags.ts";
-import { MAX_REGIONS, STATE } from "../memory-map.ts";
+import { FUNCTION_SLOTS, STATE } from "../memory-map.ts";
 import { Arm, type ArmContext } from "./arm.ts";
 import { type ArmWriter, DispatchLoop } from "./dispatch-loop.ts";
 import { defineNatives } from "./natives.ts";
@@ -249,7 +249,7 @@ export function generateInterpreter(): Interpreter {
     ),
   ];
   const regions = defineRegions(module, defineLazyFlags(module));
-  module.exportTable(TABLE_EXPORT, MAX_REGIONS);
+  module.exportTable(TABLE_EXPORT, FUNCTION_SLOTS - module.tableSize);
   const loopBytes = new DispatchLoop(module, shared, runtime, run, regions, deliverFault).write(run, arms);
   return {
     bytes: module.finish(),

@@ -3,8 +3,10 @@
 import { createWriteStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { setFlagsFromString } from "node:v8";
+import { Worker } from "node:worker_threads";
 import { VmxonError } from "../../common/errors.ts";
 import type { BlockBackend } from "../../hypervisor/backend.ts";
+import { type GeneratorThread, RegionGenerator } from "../../processor/compiler/generator.ts";
 import type { Host, SerialTarget } from "../host.ts";
 
 // Compiled regions say which of their branches are hardly ever taken. V8 listens to that (WebAssembly branch hinting) only
@@ -179,8 +181,28 @@ function fileSerial(name: string): Promise<SerialTarget> {
   });
 }
 
-/** Files and standard input and output. */
+/** A worker thread that lets the process end while it waits. */
+function startGenerator(): GeneratorThread {
+  const worker = new Worker(new URL("./generator.js", import.meta.url), { execArgv: [] });
+  return {
+    post: (message) => worker.postMessage(message),
+    onMessage(listener) {
+      worker.on("message", listener);
+      // Each new listener holds the process again.
+      worker.unref();
+    },
+    onError(listener) {
+      worker.on("error", (error) => listener(error.stack ?? error.message));
+      worker.on("messageerror", (error) => listener(error.message));
+      worker.on("exit", (code) => listener(`it ended with status ${code}`));
+    },
+    stop: () => void worker.terminate(),
+  };
+}
+
+/** Files, standard input and output, and a worker thread. */
 export const NODE_HOST: Host = {
+  generator: new RegionGenerator(startGenerator),
   openImage: openFile,
   async openSerial(target) {
     return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length));
