@@ -80,6 +80,10 @@ for (const kind of ["call", "jump"] as const) {
     const back = kind === "call" ? "ret" : `jmp ${AT.code + 10}`;
     // The jump back is relative to where the code runs, not to where it stands in memory.
     guest.load(FUNCTION, `mov eax, 1\n${back}`);
+    // A region takes code from pages that the processor has seen: this one first.
+    guest.load(FUNCTION + 0x100, "ret");
+    guest.load(AT.user, `call ${FUNCTION + 0x100}\njmp ${AT.code}`);
+    guest.set("eip", AT.user);
     guest.load(OTHER, "mov eax, 100");
     guest.machine.memory.copyWithin(OTHER + 5, FUNCTION + 5, FUNCTION + 16);
     run(guest);
