@@ -9,6 +9,7 @@ const TABLE = 0x101000;
 const LINEAR_ALIAS = 0x320000;
 const FUNCTION = AT.code + 0x1000;
 const OTHER = AT.code + 0x5000;
+const REMAP = AT.code + 0x7000;
 const BUDGET = 100_000;
 
 /** The first 4 MiB mapped to themselves. */
@@ -70,13 +71,13 @@ for (const kind of ["call", "jump"] as const) {
         add ebx, eax
         cmp ecx, 21
         jnz on
-        mov dword [${entry}], ${OTHER | 7}
-        invlpg [${FUNCTION}]
+        call ${REMAP}
       on:
         dec ecx
         jnz again
         hlt`,
     );
+    guest.load(REMAP, `mov dword [${entry}], ${OTHER | 7}\ninvlpg [${FUNCTION}]\nret`);
     const back = kind === "call" ? "ret" : `jmp ${AT.code + 10}`;
     // The jump back is relative to where the code runs, not to where it stands in memory.
     guest.load(FUNCTION, `mov eax, 1\n${back}`);
