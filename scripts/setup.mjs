@@ -113,6 +113,9 @@ export function build() {
   const started = Date.now();
   const status = runProgram(localProgram("tsc"), ["-p", "tsconfig.json"], { shell: process.platform === "win32" });
   if (status !== 0) return false;
+  // Only faster: without it the command runs from its modules.
+  if (runProgram(process.execPath, [join(ROOT, "scripts", "bundle-command.mjs")]) !== 0)
+    say("the command could not be bundled: it will start more slowly");
   mkdirSync(dirname(STAMP), { recursive: true });
   writeFileSync(STAMP, "");
   say(`compiled (${seconds(started)})`);

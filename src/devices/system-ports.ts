@@ -18,7 +18,8 @@ const PORT_A = { RESET: 1 << 0, A20: 1 << 1, WRITABLE: 0xf9 } as const;
 /** The counter that port 61h gates. */
 export interface SpeakerCounter {
   setGate2(level: boolean): void;
-  output(counter: 2): boolean;
+  /** Level of its output at guest time `now`, ns. */
+  outputAt(counter: 2, now: number): boolean;
 }
 
 /** State of a port that is one register. */
@@ -36,8 +37,9 @@ export class PortB implements PortDevice, Stateful<RegisterState> {
   }
 
   read(_offset: number, _size: AccessSize): number {
-    const refresh = Math.floor(this.deps.clock.now() / REFRESH_INTERVAL) & 1;
-    return this.value | (refresh ? PORT_B.REFRESH : 0) | (this.deps.pit.output(2) ? PORT_B.OUT_2 : 0);
+    const now = this.deps.clock.now();
+    const refresh = Math.floor(now / REFRESH_INTERVAL) & 1;
+    return this.value | (refresh ? PORT_B.REFRESH : 0) | (this.deps.pit.outputAt(2, now) ? PORT_B.OUT_2 : 0);
   }
 
   write(_offset: number, _size: AccessSize, value: number): void {
@@ -94,31 +96,36 @@ export class PortA implements PortDevice, Stateful<RegisterState> {
 
 /** Port 80h: keeps the last code that firmware wrote; everybody else writes it to pass a microsecond. */
 export class PostPort implements PortDevice, Stateful<RegisterState> {
-  private value = 0;
+  private cell: Uint8Array = new Uint8Array(1);
 
   /** The last code. */
   get code(): number {
-    return this.value;
+    return this.cell[0]!;
+  }
+
+  keepIn(cell: Uint8Array): void {
+    cell[0] = this.code;
+    this.cell = cell;
   }
 
   read(_offset: number, _size: AccessSize): number {
-    return this.value;
+    return this.code;
   }
 
   write(_offset: number, _size: AccessSize, value: number): void {
-    this.value = value & 0xff;
+    this.cell[0] = value;
   }
 
   reset(): void {
-    this.value = 0;
+    this.cell[0] = 0;
   }
 
   state(): RegisterState {
-    return { value: this.value };
+    return { value: this.code };
   }
 
   restore(state: RegisterState): void {
-    this.value = state.value;
+    this.cell[0] = state.value;
   }
 }
 

@@ -16,10 +16,31 @@ export interface PortDevice {
   readString?(offset: number, size: AccessSize, target: Uint8Array): void;
   /** OUTS: the reverse of {@link readString}; `source` holds whole elements. */
   writeString?(offset: number, size: AccessSize, source: Uint8Array): void;
+  /**
+   * A device of one port that does nothing but keep the byte written to it: from now on it keeps it in `cell`, one byte
+   * of the engine's memory, which may serve the port without it.
+   */
+  keepIn?(cell: Uint8Array): void;
 }
 
 /** A device in guest-physical memory; the same contract as {@link PortDevice}. */
-export type MmioDevice = PortDevice;
+export interface MmioDevice extends PortDevice {
+  /** The machine has memory that can stand in for the device: see {@link DirectMemory}. */
+  useDirect?(memory: DirectMemory): void;
+}
+
+/**
+ * Plain memory that the guest may find in place of (a part of) a device, which is then not asked: stores cost nothing, and
+ * the device looks at the bytes when it wants to know.
+ */
+export interface DirectMemory {
+  /** By offset in the device. */
+  readonly bytes: Uint8Array;
+  /** From now on `size` bytes at `offset` are direct; both are whole pages of 4 KB. */
+  open(offset: number, size: number): void;
+  /** The device is asked again. */
+  close(): void;
+}
 
 /** State that survives save and restore: plain data only (numbers, strings, booleans, arrays, Uint8Array, nested records). */
 export interface Stateful<State> {

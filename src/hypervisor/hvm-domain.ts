@@ -8,11 +8,12 @@ import { GPR, SEG } from "../isa/state.ts";
 import { type CompilerOptions, DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import { type Cpu, P2M_TYPE, WORD } from "../processor/cpu.ts";
 import { EXIT, EXIT_NAMES, INTERRUPTION, PROC, PROC2 } from "../processor/exits.ts";
-import { MACHINE, MAX_RAM } from "../processor/memory-map.ts";
+import { MACHINE, MAX_RAM, PORT_BYTES, PORT_CLASS, PORT_COUNT, PORT_KIND } from "../processor/memory-map.ts";
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
 import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
-import type { GuestMemory, InterruptController, InterruptLine } from "./device.ts";
+import type { GuestMemory, InterruptController, InterruptLine, MmioDevice } from "./device.ts";
+import { DirectWindow } from "./direct-window.ts";
 import { type DomainClock, InstructionClock, RealClock } from "./domain-clock.ts";
 import { DomainMemory } from "./domain-memory.ts";
 import { EXIT_HANDLERS } from "./exit-handlers.ts";
@@ -32,8 +33,9 @@ const HOLE = { start: 0xa0000, end: 0x100000 } as const;
 const ROM_BYTES = HOLE.end - 0xc0000;
 /** Host ms that the guest runs before the event loop gets its turn. */
 const SLICE_MS = 8;
-/** Entries into the guest, and port accesses served inside it, between two looks at the host's clock, which is dear. */
+/** Entries into the guest between two looks at the host's clock, which is dear; so many port accesses count as one. */
 const ENTRIES = 64;
+const ACCESSES_AN_ENTRY = 4;
 /** Basic exit reasons are below this; the upper bits of a reason say how it came about. */
 const EXIT_REASONS = 64;
 const REASON_MASK = EXIT_REASONS - 1;
@@ -88,6 +90,7 @@ export class HvmDomain {
   readonly #registers: FirmwareRegisters;
   readonly #inline: InlineAccesses;
   readonly #lockstep: Lockstep | undefined;
+  readonly #windows = new Map<MmioDevice, DirectWindow>();
   readonly #profile: RunProfile | undefined;
 
   constructor(options: HvmDomainOptions) {
@@ -290,8 +293,38 @@ export class HvmDomain {
     this.#setControls();
     this.#halted = false;
     this.#waiting = undefined;
+    this.#attachDevices();
     this.onReset?.();
     if (this.initialState.mode === "protected") this.enter(this.initialState);
+  }
+
+  /** Tell the engine which ports it need not ask about, and devices what memory can do for them. */
+  #attachDevices(): void {
+    const { u8 } = this.cpu;
+    for (let port = 0; port < PORT_COUNT; port++) {
+      const device = this.bus.deviceAt(port);
+      let kind: number = PORT_KIND.device;
+      if (!this.#inline.accepts(port)) kind = PORT_KIND.exit;
+      // A second vCPU in lockstep can follow only what it is told.
+      else if (!this.#lockstep && !device) kind = PORT_KIND.none;
+      else if (!this.#lockstep && device?.keepIn) {
+        kind = PORT_KIND.latch;
+        device.keepIn(u8.subarray(PORT_BYTES + port, PORT_BYTES + port + 1));
+      }
+      u8[PORT_CLASS + port] = kind;
+      if (kind === PORT_KIND.none) u8[PORT_BYTES + port] = 0xff;
+    }
+    if (this.#lockstep) return;
+    for (const { device, base, size } of this.bus.mmioRanges()) {
+      // The machine memory under the hole is nobody's.
+      if (!device.useDirect || base < HOLE.start || base + size > Math.min(HOLE.end, this.memory.size)) continue;
+      let window = this.#windows.get(device);
+      if (!window) {
+        window = new DirectWindow(this.cpu, base, size);
+        this.#windows.set(device, window);
+      }
+      device.useDirect(window);
+    }
   }
 
   /** A defect of ours stops this domain, and neither the host nor another domain. */
@@ -337,11 +370,11 @@ export class HvmDomain {
 
   #enterGuest(): void {
     const inline = this.#inline;
-    for (let i = 0; i < ENTRIES; i += 1 + inline.served) {
+    for (let i = 0; i < ENTRIES; i += 1 + inline.served / ACCESSES_AN_ENTRY) {
       const budget = Math.ceil(this.clock.budget());
       const before = this.processor.instructions;
       this.cpu.i32[WORD.preemptionTimer] = budget;
-      inline.begin(ENTRIES - i);
+      inline.begin(Math.ceil((ENTRIES - i) * ACCESSES_AN_ENTRY));
       const reason = this.#run();
       inline.catchUp(this.processor.instructions - before);
       this.#counts[reason & REASON_MASK]!++;

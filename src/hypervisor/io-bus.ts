@@ -38,6 +38,16 @@ export class DomainIoBus implements IoBus {
     for (let page = first; page < first + count; page++) this.#pages.set(page, range);
   }
 
+  /** The device that has claimed a port, if any. */
+  deviceAt(port: number): PortDevice | undefined {
+    return this.#ports[port]?.device;
+  }
+
+  /** Claims on guest-physical memory. */
+  mmioRanges(): ReadonlySet<MmioRange> {
+    return new Set(this.#pages.values());
+  }
+
   in(port: number, size: AccessSize): number {
     const range = this.#ports[port];
     if (range && port + size <= range.base + range.count && size <= (range.width ?? 4)) {

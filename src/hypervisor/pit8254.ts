@@ -425,7 +425,12 @@ export class Pit8254 implements PortDevice, Stateful<Pit8254State> {
 
   /** Level of OUT of counter 0, 1 or 2. */
   output(counter: 0 | 1 | 2): boolean {
-    return this.counters[counter].out(this.deps.clock.now());
+    return this.outputAt(counter, this.deps.clock.now());
+  }
+
+  /** The same at a guest time that was read just now, ns. */
+  outputAt(counter: 0 | 1 | 2, now: number): boolean {
+    return this.counters[counter].out(now);
   }
 
   /** The gate of counter 2. */

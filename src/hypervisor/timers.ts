@@ -34,10 +34,8 @@ export class TimerQueue {
     return new QueuedTimer(this, callback);
   }
 
-  /** Earliest deadline, or Infinity. */
-  get next(): number {
-    return this.#heap[0]?.deadline ?? Number.POSITIVE_INFINITY;
-  }
+  /** Earliest deadline, or Infinity. A field, since it is looked at after every port access. */
+  next = Number.POSITIVE_INFINITY;
 
   arm(timer: QueuedTimer, deadline: number): void {
     if (timer.place >= 0) this.cancel(timer);
@@ -45,6 +43,7 @@ export class TimerQueue {
     timer.order = this.#armed++;
     timer.place = this.#heap.push(timer) - 1;
     this.#up(timer.place);
+    this.#note();
     this.onArm();
   }
 
@@ -54,11 +53,17 @@ export class TimerQueue {
     if (place < 0) return;
     timer.place = -1;
     const last = this.#heap.pop()!;
-    if (last === timer) return;
-    this.#heap[place] = last;
-    last.place = place;
-    this.#up(place);
-    this.#down(last.place);
+    if (last !== timer) {
+      this.#heap[place] = last;
+      last.place = place;
+      this.#up(place);
+      this.#down(last.place);
+    }
+    this.#note();
+  }
+
+  #note(): void {
+    this.next = this.#heap[0]?.deadline ?? Number.POSITIVE_INFINITY;
   }
 
   /** Call back the first timer due at `now`; false when none is. */

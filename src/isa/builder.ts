@@ -15,6 +15,10 @@ import type { RuntimeName } from "./vector/runtime.ts";
 export interface VectorRegister {
   get(): Value;
   set(value: Value): void;
+  /** Put an integer or float of 32 or 64 bits into the low lanes of an XMM register, and clear the others. */
+  setScalar(value: Value): void;
+  /** Become equal to another register of the same kind. */
+  copy(from: VectorRegister): void;
 }
 
 /** Which vector registers an instruction works on. */
@@ -32,6 +36,12 @@ export interface Operand {
   read(): Value;
   /** Store the low `bits` bits; of a vector register the others stay. */
   write(value: I32 | I64): void;
+  /**
+   * The same as floats, of operands of 32 or 64 bits, where an engine has a shorter way for them. What is read must be
+   * used before the operand changes.
+   */
+  readFloat?(): Value;
+  writeFloat?(value: Value): void;
   /** Effective address (offset in its segment) of a memory operand. */
   address(): Value;
   /** Read `bits` (8, 16 or 32) at `displacement` bytes after the operand's address. */
@@ -71,6 +81,15 @@ export interface Builder {
   simdDefault(): Value;
   /** A function of isa/vector/runtime.ts: the exact ways of floating point. Each leaves its outcome in `simdFault`. */
   runtime(name: RuntimeName): FunctionReference;
+  /**
+   * Whether the float that an operand holds is known to be no denormal number; and note that it is so behind the present
+   * instruction. This may be said of what an instruction with a fast way has taken and given: when its exact function
+   * meets a denormal number, {@link simdDefault} holds no more for the instructions that know.
+   */
+  isOrdinary(operand: Operand): boolean;
+  noteOrdinary(operand: Operand): void;
+  /** #XM, or #UD where the system does not know it, if the last exact function met an unmasked exception. */
+  raiseSimd(): void;
 
   /** The lazy flag pair as it was before this instruction (see flags.ts). */
   readonly flagsResult: Value;

@@ -39,6 +39,16 @@ export const LARGE_REGION_COUNT = 1024;
 export const STATE = 4 * KIB;
 /** One block cut short, or one instruction decoded for a single execution. */
 export const SCRATCH_BLOCK = 8 * KIB;
+/** One byte for each port: PORT_KIND. Filled in by a hypervisor that serves ports without exits. */
+export const PORT_CLASS = 64 * KIB;
+/** The byte that each port reads as where its kind says so. */
+export const PORT_BYTES = 128 * KIB;
+export const PORT_COUNT = 1 << 16;
+/**
+ * What an access of one byte to a port does: it exits; it is served by the hypervisor; it is over at once, since nobody is
+ * there and PORT_BYTES holds what then is read; or PORT_BYTES keeps what is written. Wider ones are served.
+ */
+export const PORT_KIND = { exit: 0, device: 1, none: 2, latch: 3 } as const;
 /**
  * How often entries of each shadow table were dropped, one word a table (see {@link mappingEpoch}): what was found true of
  * its entries at the same count still is.

@@ -13,7 +13,9 @@ import { readElsewhere, writeElsewhere } from "./elsewhere.ts";
 import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
 import { HELPERS } from "./helpers.ts";
+import { readPort, writePort } from "./instructions/io.ts";
 import { generateInterpreter, type Interpreter } from "./interpreter/generate.ts";
+import { preparedInterpreter } from "./interpreter/prepared.ts";
 import { HELPER_LINK, RECORD, RUN, STATUS } from "./interpreter/record.ts";
 import { TABLE_EXPORT } from "./interpreter/regions.ts";
 import { deliver, pushesErrorCode, SOURCE } from "./interrupts.ts";
@@ -37,7 +39,7 @@ let compiled: { interpreter: Interpreter; module: WebAssembly.Module } | undefin
 /** The interpreter, generated and compiled once for all domains of this thread: memory sizes are the instances' affair. */
 function compiledInterpreter(): { interpreter: Interpreter; module: WebAssembly.Module } {
   if (!compiled) {
-    const interpreter = generateInterpreter();
+    const interpreter = preparedInterpreter() ?? generateInterpreter();
     compiled = { interpreter, module: new WebAssembly.Module(interpreter.bytes) };
   }
   return compiled;
@@ -80,6 +82,8 @@ export class Processor {
       readElsewhere: (linear: number, bytes: number, write: number) => readElsewhere(cpu, linear, bytes, write !== 0),
       writeElsewhere: (linear: number, bytes: number) => writeElsewhere(cpu, linear, bytes),
       coversCode: (machine: number, bytes: number) => (cpu.coversCode(machine, bytes) ? 1 : 0),
+      portIn: (pc: number, port: number, bytes: 1 | 2 | 4) => readPort(cpu, pc, port, bytes),
+      portOut: (pc: number, port: number, bytes: 1 | 2 | 4, value: number) => writePort(cpu, pc, port, bytes, value),
       helper: (link: number, pc: number): number => {
         try {
           return HELPERS[link & 0xffff]!(cpu, pc, (link & ~HELPER_LINK) >>> 16);

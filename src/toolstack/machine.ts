@@ -117,7 +117,7 @@ export function buildMachine(options: MachineOptions): Machine {
     memoryMap,
     bootOrder: config.boot,
     powerOff: () => hvm.powerOff(),
-    activity: { instructions: () => hvm.instructions(), displayGeneration: () => vga.generation },
+    activity: { instructions: () => hvm.instructions(), displayGeneration: () => vga.guestGeneration },
     ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
   });
   loadFirmware(hvm, [vgaBios(), bios]);

@@ -294,6 +294,7 @@ export const f64 = {
   toI64S: unary(OP.i64_trunc_f64_s, "i64"),
   /** Traps outside the range of u64. */
   toI64U: unary(OP.i64_trunc_f64_u, "i64"),
+  load: load(OP.f64_load, "f64"),
   reinterpret: (bits: I64): Value => new Value(KIND.unary, "f64", OP.f64_reinterpret_i64, 0, val64(bits)),
 } as const;
 
@@ -315,6 +316,7 @@ export const f32 = {
   toI32S: unary(OP.i32_trunc_f32_s, "i32"),
   /** The bits as an i32. */
   bits: unary(OP.i32_reinterpret_f32, "i32"),
+  load: load(OP.f32_load, "f32"),
   reinterpret: (bits: I32): Value => new Value(KIND.unary, "f32", OP.f32_reinterpret_i32, 0, val32(bits)),
 } as const;
 

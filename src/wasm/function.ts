@@ -201,6 +201,11 @@ export class FunctionWriter {
     this.#store(OP.i64_store, address, value, offset);
   }
 
+  /** Store an f32 or f64. */
+  storeFloat(address: I32, value: Value, offset = 0): void {
+    this.#store(value.type === "f64" ? OP.f64_store : OP.f32_store, address, value, offset);
+  }
+
   /** Copy `bytes` from one address to another, as if through a buffer when they overlap. */
   memoryCopy(target: I32, source: I32, bytes: I32): void {
     this.#bulk([target, source, bytes], OP.memory_copy, [0, 0]);

@@ -144,3 +144,22 @@ export const f64x2 = {
 export function low64(value: I64): Value {
   return i64x2.replace(v128.const(0n), 0, i64.const(value));
 }
+
+/** A vector with its lowest 32 or 64 bits replaced by an integer or a float. */
+export function withLowest(vector: Value, value: Value): Value {
+  switch (value.type) {
+    case "f64":
+      return f64x2.replace(vector, 0, value);
+    case "f32":
+      return f32x4.replace(vector, 0, value);
+    case "i64":
+      return i64x2.replace(vector, 0, value);
+    default:
+      return i32x4.replace(vector, 0, value);
+  }
+}
+
+/** An integer or float of 32 or 64 bits in the low lanes of a vector, zero above. */
+export function zeroExtended(value: Value): Value {
+  return withLowest(v128.const(0n), value);
+}

@@ -126,7 +126,7 @@ export async function runGuest(program: string, options: GuestOptions = {}): Pro
     memoryMap: buildMemoryMap(4 * MB),
     bootOrder: ["floppy"],
     powerOff: () => domain.powerOff(),
-    activity: { instructions: () => domain.instructions(), displayGeneration: () => vga.generation },
+    activity: { instructions: () => domain.instructions(), displayGeneration: () => vga.guestGeneration },
   });
   loadFirmware(domain, [vgaBios(), bios]);
   const guest: Guest = { pc, domain, vga, drive, output: "", times: [], reason: undefined };

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { InstructionClock, NS_PER_INSTRUCTION, RealClock } from "../../src/hypervisor/domain-clock.ts";
 
+/** What guest time may lead by, and some. */
+const MOST_LEAD = 3e7;
 const START = Date.UTC(2026, 0, 1);
 
 test("the instruction clock moves with instructions, and skips to the next deadline when idle", () => {
@@ -91,6 +93,19 @@ test("a stall of the host is no jump for a guest that polls, and is made up for 
   assert.ok(clock.now() - before < 1e5, "a poll moves on by little");
   clock.idle();
   assert.ok(clock.now() - before > 15e6, "all of it has gone by");
+});
+
+test("a guest that polls sees no time before what it saw, and none far from the host's", () => {
+  const clock = new RealClock(START);
+  const host = performance.now();
+  let last = clock.now();
+  for (let i = 0; i < 200_000; i++) {
+    clock.advance(5);
+    const now = clock.now();
+    assert.ok(now >= last);
+    last = now;
+  }
+  assert.ok(last - (performance.now() - host) * 1e6 < MOST_LEAD, "it does not run away");
 });
 
 test("guest time does not pass a call-back that is due", () => {

@@ -1,6 +1,7 @@
 /** The domain's run loop: stopping, halting and waking, pause, reset, crashes, firmware traps, under both clocks. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { PostPort } from "../../src/devices/system-ports.ts";
 import { assemble } from "../../src/firmware/assembler.ts";
 import { FIRMWARE_PORT, type Service } from "../../src/hypervisor/firmware-service.ts";
 import { HvmDomain, type HvmDomainOptions } from "../../src/hypervisor/hvm-domain.ts";
@@ -71,6 +72,27 @@ test("a guest that switches off ends the run, and the exits are counted by name"
   assert.deepEqual(values, [5, 7]);
   assert.equal(domain.exitCounts().find(({ name }) => name === "ioInstruction")?.count, 2);
   assert.equal(domain.instructions(), 4);
+});
+
+test("a device that only keeps a byte sees what the guest wrote, and the guest what the device holds", async () => {
+  const { domain, values } = machine("in al, 0x80\nout 0xf5, al\nmov al, 9\nout 0x80, al\nin al, 0x81\nout 0xf4, al");
+  const post = new PostPort();
+  post.write(0, 1, 0x33);
+  domain.bus.claimPorts({ name: "post", base: 0x80, count: 1, width: 1, device: post });
+  await domain.run();
+  assert.deepEqual([values, post.code], [[0x33, 0xff], 9]);
+});
+
+test("the time-stamp counter is never behind the time that a device went by", async () => {
+  const { domain } = machine("rdtsc\nin al, 0xe0\nrdtsc\nmov ebx, eax\nout 0xf4, al", { clock: "real", bits: 32 });
+  let seen = 0;
+  const read = (): number => {
+    for (let i = 0; i < 100; i++) seen = domain.clock.now();
+    return 0;
+  };
+  domain.bus.claimPorts({ name: "late", base: 0xe0, count: 1, width: 1, device: { read, write() {} } });
+  await domain.run();
+  assert.ok(domain.cpu.gpr(3) >= Math.floor(seen), `${domain.cpu.gpr(3)} after ${seen}`);
 });
 
 test("memory sizes that cannot be are refused with what can", () => {

@@ -212,7 +212,7 @@ test("a job that cannot be done is a problem of the thread's", async () => {
   generator.available();
   await setImmediate();
   let answer: unknown = "none";
-  const broken = { mode: 0, extra: [], profile: false, words: Int32Array.of(), code: Uint8Array.of() };
+  const broken = { mode: 0, extra: [], profile: false, words: Float64Array.of(), code: Uint8Array.of() };
   generator.generate({ features: "", orders: [{ ...broken, callOuts: Int32Array.of() }] }, (result) => {
     answer = result;
   });

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { assemble } from "../../src/firmware/assembler.ts";
 import { EXIT, PROC } from "../../src/processor/exits.ts";
-import { BLOCKING } from "../../src/processor/registers.ts";
+import { BLOCKING, CR4 } from "../../src/processor/registers.ts";
 import { Random } from "../oracle/random.ts";
 import { AT, GATE, Guest, SELECTOR } from "./guest.ts";
 import { fingerprint } from "./random-guest.ts";
@@ -13,7 +13,10 @@ const IF = 0x200;
 const RF = 0x10000;
 const DPL3 = 0x60;
 
-/** Instructions that have both ways of being carried out, in 32-bit and 16-bit forms. */
+/**
+ * Instructions that have both ways of being carried out, in 32-bit and 16-bit forms. Those in bytes: POP to [esi],
+ * [esp+4], and of a word to [edi]; FXSAVE and FXRSTOR of fixed places, FXSAVE [edi]; FLD1, FLDPI, MOVD xmm1, eax.
+ */
 const LINES = [
   "int 0x80", "int 0x81", "push cs", "push ds", "push es", "push fs", "push gs", "push ss", "pop ds", "pop es", "pop fs",
   "pop gs", "mov ax, ds", "mov eax, cr0", "mov eax, cr2", "mov es, ax", "mov ds, bx", "mov fs, cx", "mov gs, dx",
@@ -21,7 +24,8 @@ const LINES = [
   "iretd", "retf", "retf 4", "mov ecx, 9\nrep movsb", "mov ecx, 40\nrep movsd", "mov ecx, 70\nrep stosb",
   "mov ecx, 33\nrep stosd", "mov ecx, 100\nrepne scasb", "mov ecx, 80\nrepe cmpsd", "mov ecx, 900\nrep movsw", "std",
   "cld", "lds eax, [esi]", "les edx, [edi]", "ud2", "xlatb", "clts", "lahf", "sahf", "push 0x202", "push 0x1b",
-  "push 0x23", "push 0x08", "push 0x10", "push eax", "pop eax", "mov esi, 0x30ff0",
+  "push 0x23", "push 0x08", "push 0x10", "push eax", "pop eax", "db 8Fh, 06h", "db 8Fh, 44h, 24h, 04h", "db 66h, 8Fh, 07h", "mov esi, 0x30ff0",
+  "db 0Fh, 0AEh, 05h, 00h, 04h, 03h, 00h", "db 0Fh, 0AEh, 0Dh, 00h, 04h, 03h, 00h", "db 0Fh, 0AEh, 07h", "db 0Fh, 0AEh, 0Dh, 10h, 04h, 03h, 00h", "db 0D9h, 0E8h", "db 0D9h, 0EBh", "fninit", "db 66h, 0Fh, 6Eh, 0C8h",
   "mov edi, 0x31ffa", "mov eax, 0x10", "mov bx, 0x23", "mov esp, 0x9ff4",
 ]; // biome-ignore format: a list
 
@@ -46,6 +50,10 @@ function systemGuest(seed: number): Guest {
   }
   guest.load(0x6000, "iretd");
   guest.gate(0x80, GATE.trap | DPL3, undefined, 0x6000);
+  if (random.oneIn(2)) {
+    cpu.set("cr4", cpu.get("cr4") | CR4.OSFXSR);
+    cpu.updateVectorGate();
+  }
   cpu.set("sysenterCs", random.oneIn(4) ? 0 : SELECTOR.code0);
   cpu.set("sysenterEsp", AT.stack0);
   cpu.set("sysenterEip", anywhere());
@@ -75,7 +83,10 @@ function compare(seed: number, total: number): void {
       reason = processor.run();
     }
     processor.translator.natives = true;
-    return [reason, left(), fingerprint(guest), guest.cpu.get("interruptibility")];
+    const state = (["interruptibility", "fcw", "fsw", "ftw", "fop", "fip", "mxcsr"] as const).map((f) =>
+      guest.cpu.get(f),
+    );
+    return [reason, left(), fingerprint(guest), state];
   };
   assert.deepEqual(outcome(true), outcome(false));
 }

@@ -2,7 +2,8 @@
  * The VGA's 256 KB of display memory behind the graphics controller and sequencer: what an access at A0000h–BFFFFh does.
  * The four planes are interleaved, plane p of offset n at byte 4n + p, so that the latches are one 32-bit load.
  */
-import type { AccessSize, MmioDevice } from "../../hypervisor/device.ts";
+import type { AccessSize, DirectMemory, MmioDevice } from "../../hypervisor/device.ts";
+import { chainedCell, type DirectLayout, DirectView, sameLayout } from "./direct.ts";
 import { GC, GC_MISC, GC_MODE, MEMORY_MODE, MISC, ROTATE, SEQ, VIDEO_MEMORY_SIZE } from "./registers.ts";
 
 /** Where each memory map select (graphics controller 06h bits 3–2) opens the window: offset from A0000h and size. */
@@ -22,6 +23,8 @@ const PLANES = Int32Array.from({ length: 16 }, (_, mask) => {
 
 const ALL_PLANES = 0x0f;
 const TEXT_PLANES = 0x03;
+/** What chain 4 can address. */
+const CHAINED_SIZE = 0x10000;
 const REPLICATE = 0x01010101;
 
 /** How a write goes: the two common cases have a short way of their own, everything else is done plane by plane. */
@@ -37,8 +40,11 @@ export class VideoMemory implements MmioDevice {
   readonly cells = new Int32Array(this.bytes.buffer);
   /** The four latches, plane p in bits 8p+7…8p. */
   latch = 0;
-  /** Writes since power-on. */
-  changes = 0;
+  readonly #direct = new DirectView(this.bytes);
+  /** Layout in which the memory can be opened as the registers are. */
+  #layout: DirectLayout | undefined;
+  /** Writes that reached the device. */
+  #writes = 0;
 
   #windowBase = 0;
   #windowSize = 0;
@@ -61,6 +67,32 @@ export class VideoMemory implements MmioDevice {
   #setReset = 0;
   #enableSetReset = 0;
   #bitMask = 0;
+
+  /** Grows with every change, and with writes that change nothing. */
+  get changes(): number {
+    this.#direct.pull();
+    return this.#writes + this.#direct.changes;
+  }
+
+  /** The same for the guest, which must not see who else looked and when. */
+  get guestChanges(): number {
+    this.#direct.look();
+    return this.#writes + this.#direct.guestChanges;
+  }
+
+  useDirect(memory: DirectMemory): void {
+    this.#direct.use(memory);
+  }
+
+  /** Bring {@link bytes} up to date with what the guest wrote directly. */
+  sync(): void {
+    this.#direct.pull();
+  }
+
+  /** What is in memory is about to be replaced by power-on, or by a saved state. */
+  reset(): void {
+    this.#direct.reset();
+  }
 
   /** Take over the registers that decide about accesses. Called whenever one of them was written. */
   configure(sequencer: Uint8Array, graphics: Uint8Array, misc: number, enabled: boolean): void {
@@ -106,6 +138,23 @@ export class VideoMemory implements MmioDevice {
     )
       this.#writePath = WRITE_PATH.TEXT;
     else this.#writePath = WRITE_PATH.GENERAL;
+    this.#layout = this.#directLayout();
+    if (!sameLayout(this.#direct.layout, this.#layout)) this.#direct.close();
+  }
+
+  /**
+   * The layout in which writes and reads both are plain. The latches, which reads load, are left out: nothing that has
+   * such a layout uses them, and who programs something else loads them anew.
+   */
+  #directLayout(): DirectLayout | undefined {
+    if (this.#readMode1 || this.#windowSize === 0) return undefined;
+    const offset = this.#windowBase;
+    const size = this.#windowSize;
+    // A window of 128 KB shows everything twice.
+    if (this.#writePath === WRITE_PATH.CHAIN_4)
+      return size > CHAINED_SIZE ? undefined : { kind: "chain4", offset, size };
+    if (this.#writePath !== WRITE_PATH.TEXT || !this.#oddEvenRead || this.#readPlane & 2) return undefined;
+    return { kind: "text", offset, size, evenBit: this.#evenBit };
   }
 
   read(offset: number, size: AccessSize): number {
@@ -124,8 +173,13 @@ export class VideoMemory implements MmioDevice {
   }
 
   write(offset: number, size: AccessSize, value: number): void {
+    this.#writes++;
     const address = offset - this.#windowBase;
-    this.changes++;
+    this.#store(address, size, value);
+    if (this.#layout && address >= 0 && address < this.#windowSize) this.#direct.written(this.#layout);
+  }
+
+  #store(address: number, size: AccessSize, value: number): void {
     if (address >= 0 && address + size <= this.#windowSize) {
       if (this.#writePath === WRITE_PATH.TEXT) {
         if (size === 1) {
@@ -211,11 +265,6 @@ export class VideoMemory implements MmioDevice {
     const select = PLANES[planes]!;
     this.cells[cell] = (this.cells[cell]! & ~select) | (data & select);
   }
-}
-
-/** Chain-4 address to plane offset: A0 and A1 choose the plane, A14 and A15 take their place. Matches the CRTC's double-word mode. */
-function chainedCell(address: number): number {
-  return (address & 0xfffc) | ((address >> 14) & 3);
 }
 
 function rotateRight(value: number, count: number): number {

@@ -106,16 +106,27 @@ export class Vga implements Display, Stateful<VgaState> {
   }
 
   text(): TextScreen | undefined {
+    this.#memory.sync();
     return textScreen(this.#display());
   }
 
   frame(): Frame {
+    this.#memory.sync();
     return render(this.#display(), this.#blinkPhase());
   }
 
   get generation(): number {
-    // Made of counters, so that looking at it changes nothing.
-    return (this.#changes + this.#memory.changes) * PHASES + (this.#phaseNumber() & (PHASES - 1));
+    // Made of counters, so that looking at it changes nothing that the guest can see.
+    return this.#generation(this.#memory.changes);
+  }
+
+  /** The same for firmware: it depends on what the guest did, and not on who looked at the screen meanwhile. */
+  get guestGeneration(): number {
+    return this.#generation(this.#memory.guestChanges);
+  }
+
+  #generation(memoryChanges: number): number {
+    return (this.#changes + memoryChanges) * PHASES + (this.#phaseNumber() & (PHASES - 1));
   }
 
   reset(): void {
@@ -126,6 +137,7 @@ export class Vga implements Display, Stateful<VgaState> {
     this.#attributeData = false;
     for (const registers of [this.#sequencer, this.#crtc, this.#graphics, this.#attribute]) registers.fill(0);
     this.#dac.reset();
+    this.#memory.reset();
     this.#memory.bytes.fill(0);
     this.#memory.latch = 0;
     this.#statusRead = this.#interruptCleared = this.#clock.now();
@@ -133,6 +145,7 @@ export class Vga implements Display, Stateful<VgaState> {
   }
 
   state(): VgaState {
+    this.#memory.sync();
     return {
       misc: this.#misc,
       feature: this.#feature,
@@ -169,6 +182,7 @@ export class Vga implements Display, Stateful<VgaState> {
     this.#attribute.set(state.attribute);
     this.#dac.restore(state.dac);
     this.#memory.latch = state.latch;
+    this.#memory.reset();
     this.#memory.bytes.set(state.memory);
     this.#statusRead = state.statusRead;
     this.#interruptCleared = state.interruptCleared;

@@ -10,9 +10,8 @@ import { f32x4, f64x2, i32x4, i64x2, v128 } from "../../wasm/simd.ts";
 
 /** One scalar lane held as bits in an i32 or i64. */
 export interface ScalarLane {
-  /** The lowest lane of a vector as a float, and a vector with that lane replaced. */
-  readonly lowest: (vector: Value) => Value;
-  readonly withLowest: (vector: Value, float: Value) => Value;
+  /** The lowest lane of a vector. */
+  readonly lowestBits: (vector: Value) => Value;
   /** The bits as a float, and back. */
   readonly float: (bits: Value) => Value;
   readonly bits: (float: Value) => Value;
@@ -44,8 +43,7 @@ const differing32 = (bits: Value): Value => i32.xor(bits, i32.shl(bits, 1));
 const differing64 = (bits: Value): Value => i64.xor(bits, i64.shl(bits, 1n));
 
 export const SINGLE: ScalarLane = {
-  lowest: (vector) => f32x4.extract(vector, 0),
-  withLowest: (vector, float) => f32x4.replace(vector, 0, float),
+  lowestBits: (vector) => i32x4.extract(vector, 0),
   float: f32.reinterpret,
   bits: f32.bits,
   isZero: (bits) => i32.eqz(i32.shl(bits, 1)),
@@ -64,8 +62,7 @@ export const SINGLE: ScalarLane = {
 };
 
 export const DOUBLE: ScalarLane = {
-  lowest: (vector) => f64x2.extract(vector, 0),
-  withLowest: (vector, float) => f64x2.replace(vector, 0, float),
+  lowestBits: (vector) => i64x2.extract(vector, 0),
   float: f64.reinterpret,
   bits: i64.reinterpret,
   isZero: (bits) => i64.eqz(i64.shl(bits, 1n)),

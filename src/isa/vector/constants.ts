@@ -36,3 +36,6 @@ export const RC_SHIFT = 13;
 
 /** What MMX instructions make of the x87: TOP cleared, all registers valid; EMMS leaves them empty (SDM 3A 12.2). */
 export const MMX_STATE = { top: 0x3800, full: 0xff, empty: 0 } as const;
+
+/** In the field `simdFault`, beside unmasked exceptions: an operand or the result of a scalar function is denormal. */
+export const DENORMAL_MET = 1 << 6;

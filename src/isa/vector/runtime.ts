@@ -4,7 +4,8 @@
  * them. Their first parameter is the state page's address.
  *
  * Those of floating point work on the lowest `lanes` lanes and leave the others of their first vector alone, set MXCSR's
- * flags, and leave unmasked exceptions in the field `simdFault`: the result must not be used then (SDM 1 11.5.2).
+ * flags, and leave unmasked exceptions in the field `simdFault`: the result must not be used then (SDM 1 11.5.2). Those of
+ * one lane add DENORMAL_MET there.
  */
 import { call, f32, f64, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter } from "../../wasm/function.ts";
@@ -15,7 +16,7 @@ import { define, variable } from "../x87/emit.ts";
 import { defineLaneArithmetic, type LaneArithmetic } from "./arithmetic.ts";
 import { DOUBLE, type FloatOperations, resultIsPlain, type ScalarLane, SINGLE } from "./checks.ts";
 import { defineLaneComparison, type LaneComparison } from "./compare.ts";
-import { MASK_SHIFT, MXCSR_BEFORE, MXCSR_DEFAULT, MXCSR_FLAGS } from "./constants.ts";
+import { DENORMAL_MET, MASK_SHIFT, MXCSR_BEFORE, MXCSR_DEFAULT, MXCSR_FLAGS } from "./constants.ts";
 import { type Conversions, defineConversions } from "./convert.ts";
 import { F32, F64, type Format } from "./format.ts";
 import { compareStringsWriter, writeCrc32 } from "./strings.ts";
@@ -189,7 +190,13 @@ class RuntimeWriter {
       const wide = operands.map((bits) => (bits.type === "i64" ? bits : i64.extendU(bits)));
       const result = f.let(call(exact, s!, ...wide));
       settle(f, s!);
-      f.result(lanes === SINGLE ? i32.wrap(result) : result);
+      const bits = lanes === SINGLE ? f.let(i32.wrap(result)) : result;
+      const ordinary = [bits, ...operands].map(lanes.notDenormal).reduce((x, y) => i32.and(x, y));
+      f.if(i32.eqz(ordinary), () => {
+        const fault = i32.load(s!, FIELD.simdFault.offset);
+        f.store32(s!, i32.or(fault, DENORMAL_MET), FIELD.simdFault.offset);
+      });
+      f.result(bits);
     });
   }
 

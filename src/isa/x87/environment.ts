@@ -31,7 +31,7 @@ export function stateBytes(format: EnvironmentFormat): number {
 /** Two-bit tags of the full tag word (SDM 1 8.1.7). */
 const TAG = { valid: 0, zero: 1, special: 2, empty: 3 } as const;
 /** Significant bits of the last opcode. */
-const FOP_MASK = 0x7ff;
+export const FOP_MASK = 0x7ff;
 /** Reserved upper halves of 32-bit slots read as ones. */
 const RESERVED_ONES = 0xffff0000;
 
@@ -185,7 +185,7 @@ export function restoreState(state: DataView, base: number, source: Uint8Array, 
 /** Bytes of FXSAVE's block. */
 export const FXSAVE_BYTES = 512;
 /** Offsets in FXSAVE's block (SDM 1 table 10-2, 32-bit format). */
-const FXSAVE = {
+export const FXSAVE = {
   fcw: 0,
   fsw: 2,
   ftw: 4,

@@ -109,6 +109,11 @@ export const FAST = {
 } as const satisfies Readonly<Record<string, FastFunction>>;
 export type FastName = keyof typeof FAST;
 
+/** Name under which the interpreter's module exports one of them. */
+export function fastExport(name: FastName): string {
+  return `fast ${name}`;
+}
+
 /** Write the body of `name` into `f`. */
 export function writeFast(name: FastName, context: FastContext): void {
   const { write }: FastFunction = FAST[name];

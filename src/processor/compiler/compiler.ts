@@ -19,10 +19,10 @@ import {
   regionRecordAt,
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
+import type { RegionInstruction } from "./blocks.ts";
 import { Generation, type RegionOrder } from "./generation.ts";
 import { GenerationQueue } from "./generation-queue.ts";
 import type { RegionGenerator } from "./generator.ts";
-import type { RegionInstruction } from "./graph.ts";
 import { Links } from "./links.ts";
 import { type CompilerProfile, generatedText, guestText, type RegionProfile } from "./profile.ts";
 import type { CallOut } from "./region.ts";
@@ -153,7 +153,7 @@ export class Compiler {
     }
     cpu.i32[code] = -LATER;
     const near = this.#index.near(machine);
-    if (near.some((region) => region.slot === 0 && region.mode === mode && region.covers(machine, machine + 1))) return;
+    if (near.some((region) => region.slot === 0 && region.mode === mode && region.has(machine))) return;
     const grown = this.#selection.growing(near, machine, mode);
     if (grown?.slot === 0 && !this.#queue.includes(grown)) {
       // It is being compiled: come back when it is there.

@@ -5,8 +5,8 @@
 import { decode } from "../../isa/decoder.ts";
 import { type FeatureTest, opcodeMap } from "../../isa/opcode-map.ts";
 import { FORMS } from "../../isa/table.ts";
+import { directTargets, isCalled, type RegionBlock, RegionInstruction, type Terminator } from "./blocks.ts";
 import type { GeneratedRegion, RegionOrder } from "./generation.ts";
-import { isCalled, type RegionBlock, RegionInstruction, type Terminator } from "./graph.ts";
 import type { CallOut } from "./region.ts";
 
 /** An order as it is sent. */
@@ -14,11 +14,11 @@ export interface PackedOrder {
   readonly mode: number;
   readonly extra: readonly number[];
   readonly profile: boolean;
-  /** The graph, as `packGraph` writes it. */
-  readonly words: Int32Array;
+  /** The graph, number by number. */
+  readonly words: Float64Array;
   /** The bytes of its blocks, one behind the other. */
   readonly code: Uint8Array;
-  /** Of each instruction that is called: its offset, and its CallOut. */
+  /** CallOuts of the instructions that are called, in order. */
   readonly callOuts: Int32Array;
 }
 
@@ -41,11 +41,11 @@ export interface GenerationResult {
   readonly milliseconds: number;
 }
 
-const KINDS = ["branch", "goto", "indirect", "leave"] as const;
+const KINDS = ["branch", "goto", "indirect", "return", "leave"] as const;
 /** Added to the number of a terminator's kind when the block has a place that its call returns to. */
-const RETURNS = 4;
-/** Words of an operation record. */
-const CALL_WORDS = 6;
+const RETURNS = 8;
+/** Words of an operation record, and the arm. */
+const CALL_WORDS = 7;
 
 const FEATURE_NAMES: readonly string[] = [...new Set(FORMS.flatMap(({ row }) => row.traits.feature ?? []))];
 
@@ -78,15 +78,15 @@ export function packOrder(order: RegionOrder, memory: Uint8Array): PackedOrder {
   words.push(graph.targets.size, ...graph.targets, graph.blocks.size);
   const callOuts: number[] = [];
   let bytes = 0;
-  for (const { offset, machine, instructions, terminator, returnTo } of graph.blocks.values()) {
+  for (const { id, offset, machine, instructions, terminator, returnTo } of graph.blocks.values()) {
     const last = instructions.at(-1)!;
     const length = last.offset + last.length - offset;
-    words.push(offset, machine, instructions.length, length, ...packTerminator(terminator, returnTo));
+    words.push(id, offset, machine, instructions.length, length, ...packTerminator(terminator, returnTo));
     bytes += length;
     for (const [position, instruction] of instructions.entries()) {
       if (!isCalled(instruction)) continue;
       const { words: record, arm } = order.callOut(instruction, position + 1);
-      callOuts.push(instruction.offset, arm, ...record);
+      callOuts.push(arm, ...record);
     }
   }
   const code = new Uint8Array(bytes);
@@ -97,18 +97,13 @@ export function packOrder(order: RegionOrder, memory: Uint8Array): PackedOrder {
     code.set(memory.subarray(machine, machine + length), at);
     at += length;
   }
-  return { mode, extra, profile, words: Int32Array.from(words), code, callOuts: Int32Array.from(callOuts) };
+  return { mode, extra, profile, words: Float64Array.from(words), code, callOuts: Int32Array.from(callOuts) };
 }
 
 /** Four words: the kind, the places that it goes to, and where a call returns to. */
 function packTerminator(terminator: Terminator, returnTo: number | undefined): number[] {
   const kind = KINDS.indexOf(terminator.kind) + (returnTo === undefined ? 0 : RETURNS);
-  const [a, b] =
-    terminator.kind === "branch"
-      ? [terminator.taken, terminator.next]
-      : terminator.kind === "goto"
-        ? [terminator.target, 0]
-        : [0, 0];
+  const [a = 0, b = 0] = directTargets(terminator);
   return [kind, a, b, returnTo ?? 0];
 }
 
@@ -116,6 +111,7 @@ function unpackTerminator(kind: number, a: number, b: number): Terminator {
   const name = KINDS[kind]!;
   if (name === "branch") return { kind: name, taken: a, next: b };
   if (name === "goto") return { kind: name, target: a };
+  if (name === "return") return { kind: name, to: a };
   return { kind: name };
 }
 
@@ -136,8 +132,11 @@ export function unpackOrder(packed: PackedOrder, has: FeatureTest): RegionOrder 
   }
   const targets = new Set(Array.from({ length: next() }, next));
   const blocks = new Map<number, RegionBlock>();
+  const callOuts = new Map<RegionInstruction, CallOut>();
   let from = 0;
+  let callAt = 0;
   for (let left = next(); left > 0; left--) {
+    const id = next();
     const offset = next();
     const machine = next();
     const count = next();
@@ -146,20 +145,19 @@ export function unpackOrder(packed: PackedOrder, has: FeatureTest): RegionOrder 
     const terminator = unpackTerminator(kind & (RETURNS - 1), next(), next());
     const back = next();
     const returnTo = kind & RETURNS ? back : undefined;
-    const block = { offset, machine, instructions: [] as RegionInstruction[], terminator, returnTo };
+    const block = { id, offset, machine, instructions: [] as RegionInstruction[], terminator, returnTo };
     for (let i = 0, start = from; i < count; i++) {
       const instruction = new RegionInstruction();
       instruction.offset = offset + from - start;
       instruction.machine = machine + from - start;
       from += decode(packed.code, from, end, 32, instruction, opcodeMap(has));
       block.instructions.push(instruction);
+      if (!isCalled(instruction)) continue;
+      const [arm, ...record] = packed.callOuts.subarray(callAt, callAt + CALL_WORDS);
+      callOuts.set(instruction, { arm: arm!, words: record });
+      callAt += CALL_WORDS;
     }
-    blocks.set(offset, block);
-  }
-  const callOuts = new Map<number, CallOut>();
-  for (let i = 0; i < packed.callOuts.length; i += 2 + CALL_WORDS) {
-    const [offset, arm, ...record] = packed.callOuts.subarray(i, i + 2 + CALL_WORDS);
-    callOuts.set(offset!, { arm: arm!, words: record });
+    blocks.set(id, block);
   }
   return {
     mode: packed.mode,
@@ -167,6 +165,6 @@ export function unpackOrder(packed: PackedOrder, has: FeatureTest): RegionOrder 
     profile: packed.profile,
     graph: { blocks, pages, instructions, targets, computed, exits },
     linkTo: (machine) => links.get(machine)!,
-    callOut: ({ offset }) => callOuts.get(offset)!,
+    callOut: (instruction) => callOuts.get(instruction)!,
   };
 }

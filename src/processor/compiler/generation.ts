@@ -1,6 +1,7 @@
 /** Generates the code of regions, several to a module: from graphs to bytes, and nothing else. Runs on any thread. */
 import { MODE } from "../cpu.ts";
-import type { RegionGraph, RegionInstruction } from "./graph.ts";
+import type { RegionInstruction } from "./blocks.ts";
+import type { RegionGraph } from "./graph.ts";
 import { type CallOut, compileRegion, type RegionTarget } from "./region.ts";
 import { RegionModule } from "./region-module.ts";
 import type { RegionEntry } from "./region-plan.ts";

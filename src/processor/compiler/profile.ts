@@ -1,6 +1,7 @@
 /** What can be told of a compiled region: how much it ran, and its code, the guest's and the generated. For people. */
 import { disassemble } from "../../isa/disassembler.ts";
 import { functionText } from "../../wasm/text.ts";
+import { isCopy } from "./blocks.ts";
 import type { RegionGraph } from "./graph.ts";
 
 /** One region. */
@@ -50,7 +51,7 @@ const hexadecimal = (value: number): string => (value >>> 0).toString(16).padSta
 export function guestText(graph: RegionGraph, memory: Uint8Array): string[] {
   const lines: string[] = [];
   for (const block of graph.blocks.values()) {
-    lines.push(`${block.offset.toString(16)}:`);
+    lines.push(`${block.offset.toString(16)}:${isCopy(block) ? " (copy for a call)" : ""}`);
     for (const { machine, offset, length } of block.instructions) {
       const { text } = disassemble(memory.subarray(machine, machine + length), 0, { bits: 32, address: offset });
       lines.push(`  ${hexadecimal(machine)}  ${text}`);

@@ -5,7 +5,7 @@
 import type { Builder, Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
 import { EFLAGS, type FlagOp } from "../../isa/flags.ts";
 import { FIELD, type FieldName, SEG, VECTOR_GATE, ZERO_SLOT } from "../../isa/state.ts";
-import { MXCSR_DEFAULT } from "../../isa/vector/constants.ts";
+import { MXCSR_DEFAULT, MXCSR_FLAGS } from "../../isa/vector/constants.ts";
 import { RUNTIME, type RuntimeName } from "../../isa/vector/runtime.ts";
 import { type I32, i32, KIND, OP, Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
@@ -13,19 +13,13 @@ import type { FunctionReference } from "../../wasm/module.ts";
 import { STATE } from "../memory-map.ts";
 import { VECTOR } from "../registers.ts";
 import { hostAddress, notPlain } from "../shadow.ts";
+import { type InstructionAccesses, planAccesses } from "./access-plan.ts";
+import type { RegionInstruction } from "./blocks.ts";
 import type { FlagState } from "./flag-state.ts";
-import type { RegionInstruction } from "./graph.ts";
 import type { RegionContext } from "./region-context.ts";
 import { RegionMemory } from "./region-memory.ts";
-import {
-  MemoryOperand,
-  makeOperand,
-  operandPlans,
-  RegisterOperand,
-  SIGN_EXPONENT,
-  VectorOperand,
-  vectorRegister,
-} from "./region-operands.ts";
+import { MemoryOperand, makeOperand, operandPlans, RegisterOperand } from "./region-operands.ts";
+import { SIGN_EXPONENT, VectorOperand, vectorRegister } from "./region-vectors.ts";
 
 /** How the last instruction of a block ends it. */
 export type Ending =
@@ -55,6 +49,8 @@ export class RegionBuilder implements Builder {
   readonly #context: RegionContext;
   readonly #flags: FlagState;
   #instruction!: RegionInstruction;
+  /** Accesses of the block that belong to groups. */
+  #planned: ReadonlyMap<RegionInstruction, InstructionAccesses> = new Map();
   /** Nesting at the start of the instruction: registers must not be written conditionally. */
   #depth = 0;
   /** Nodes that read a register's local and may still be written out: they must see the value of now. */
@@ -89,11 +85,15 @@ export class RegionBuilder implements Builder {
   }
 
   /** Begin a block: nothing of the one before is in use. */
-  beginBlock(): void {
+  beginBlock(instructions: readonly RegionInstruction[]): void {
+    this.#planned = planAccesses(instructions);
+    for (const { memory, stack } of this.#planned.values()) {
+      for (const placed of [memory, stack]) if (placed) placed.group.host ??= this.f.temporary("i32");
+    }
     this.#handedOut.length = 0;
     this.#held = 0;
     this.#vectorsChecked = 0;
-    this.#simdDefault = undefined;
+    this.#forgetSimd();
   }
 
   /** Write the code of one instruction that has semantics. */
@@ -138,7 +138,7 @@ export class RegionBuilder implements Builder {
 
   /** Registers are about to be read and changed by others. */
   forgetRegisters(): void {
-    this.#simdDefault = undefined;
+    this.#forgetSimd();
     for (let register = 0; register < this.#context.registers.length; register++) this.#preserve(register);
     this.#used = ALL_REGISTERS;
     this.#written = ALL_REGISTERS;
@@ -159,6 +159,11 @@ export class RegionBuilder implements Builder {
       this.#held |= 1 << this.#registerOf(node);
     }
     if (kept < list.length) list.length = kept;
+  }
+
+  /** What was planned for the current instruction's accesses; nothing where they are conditional. */
+  get planned(): InstructionAccesses | undefined {
+    return this.f.depth === this.#depth ? this.#planned.get(this.#instruction) : undefined;
   }
 
   let(value: Value): Value {
@@ -241,7 +246,7 @@ export class RegionBuilder implements Builder {
   }
 
   setField(name: FieldName, value: I32): void {
-    if (name === "mxcsr") this.#simdDefault = undefined;
+    if (name === "mxcsr") this.#forgetSimd();
     this.f.store32(this.state, value, FIELD[name].offset);
   }
 
@@ -285,6 +290,31 @@ export class RegionBuilder implements Builder {
 
   runtime(name: RuntimeName): FunctionReference {
     return this.#context.module.importFunction(name, RUNTIME[name]);
+  }
+
+  /** The interpreter finds the exception again, and raises it. */
+  raiseSimd(): void {
+    const { f } = this;
+    const outcome = f.let(this.field("simdFault"));
+    f.if(outcome, () => {
+      // A denormal number: what is behind in the block takes no fast way any more, whatever it knows of operands.
+      if (this.#simdDefault && this.#simdLocal) f.set(this.#simdLocal, 0);
+      this.#context.leaveIf(i32.and(outcome, MXCSR_FLAGS));
+    });
+  }
+
+  isOrdinary(operand: Operand): boolean {
+    return operand instanceof VectorOperand && operand.local?.ordinary === operand.bits;
+  }
+
+  noteOrdinary(operand: Operand): void {
+    if (operand instanceof VectorOperand && operand.local) operand.local.ordinary = operand.bits;
+  }
+
+  /** Nothing is known of MXCSR and of floats in vector registers. */
+  #forgetSimd(): void {
+    this.#simdDefault = undefined;
+    for (const vector of this.#context.vectors.values()) vector.ordinary = 0;
   }
 
   // ---- flags ----------------------------------------------------------------------------------------------------
@@ -374,17 +404,18 @@ export class RegionBuilder implements Builder {
   push(value: I32, bits: number): void {
     const bound = typeof value === "number" ? i32.const(value) : this.let(value);
     const top = this.f.let(i32.sub(this.#get(ESP), bits / 8));
-    this.accesses.store(top, bound, bits);
+    this.accesses.store(top, bound, bits, this.planned?.stack);
     this.writeRegister(ESP, 32, top);
   }
 
   pop(bits: number): { value: Value; commit: () => void } {
-    const value = this.accesses.load(this.#get(ESP), bits);
+    const value = this.accesses.load(this.#get(ESP), bits, this.planned?.stack);
     return { value, commit: () => this.writeRegister(ESP, 32, i32.add(this.#get(ESP), bits / 8)) };
   }
 
   readStack(offset: I32, bits: number): Value {
-    return this.accesses.load(typeof offset === "number" ? i32.const(offset) : this.let(offset), bits);
+    const linear = typeof offset === "number" ? i32.const(offset) : this.let(offset);
+    return this.accesses.load(linear, bits, this.planned?.stack);
   }
 
   adjustStack(bytes: I32): void {

@@ -3,6 +3,7 @@ import type { I32, Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import type { FlagState } from "./flag-state.ts";
 import type { RegionModule } from "./region-module.ts";
+import type { VectorLocal } from "./region-vectors.ts";
 
 /** What surrounds the instructions of a region. */
 export interface RegionContext {
@@ -11,8 +12,8 @@ export interface RegionContext {
   readonly flags: FlagState;
   /** Locals of the general registers. */
   readonly registers: readonly Local[];
-  /** Locals of the XMM registers that the region names; the others stand in the state page. */
-  readonly vectors: ReadonlyMap<number, Local>;
+  /** XMM registers that the region names; the others stand in the state page. */
+  readonly vectors: ReadonlyMap<number, VectorLocal>;
   /** Linear address of the region's origin. */
   readonly base: Value;
   /** What holds PLAIN_TEST. */

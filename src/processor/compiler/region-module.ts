@@ -2,12 +2,12 @@
  * A WebAssembly module that holds compiled regions: what it imports from the interpreter's instance, and the small
  * functions that its regions share.
  */
-import { EXACT, FAST, type FastName, writeFast } from "../../isa/x87/fast.ts";
+import { FAST, type FastName, fastExport } from "../../isa/x87/fast.ts";
 import { call, i32, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter } from "../../wasm/function.ts";
 import { type FunctionReference, type FunctionType, ModuleWriter } from "../../wasm/module.ts";
 import { findBlock } from "../interpreter/block-hash.ts";
-import { BLOCK_HASH, HASH_CODE, RETURN_STACKS, RETURNS, STATE } from "../memory-map.ts";
+import { BLOCK_HASH, HASH_CODE, RETURN_STACKS, RETURNS } from "../memory-map.ts";
 import { hostAddress } from "../shadow.ts";
 
 /** What a WebAssembly memory can have at most, in 64 KiB pages: the module fits a domain of any size. */
@@ -36,7 +36,6 @@ const types = (count: number): "i32"[] => new Array<"i32">(count).fill("i32");
 export class RegionModule {
   readonly #module = new ModuleWriter({ late: true });
   readonly #imports = new Map<string, FunctionReference>();
-  readonly #fast = new Map<FastName, FunctionReference>();
   readonly #lookups = new Map<string, FunctionReference>();
   readonly #returns = new Map<FunctionReference, FunctionReference>();
   #regions = 0;
@@ -67,20 +66,7 @@ export class RegionModule {
 
   /** A function of isa/x87/fast.ts. */
   fast(name: FastName): FunctionReference {
-    let reference = this.#fast.get(name);
-    if (reference) return reference;
-    const { type } = FAST[name];
-    reference = this.#module.declare(type);
-    this.#fast.set(name, reference);
-    const f = new FunctionWriter(type);
-    writeFast(name, {
-      f,
-      s: i32.const(STATE),
-      exact: (exact) => this.importFunction(exact, EXACT[exact].type),
-      fast: (other) => this.fast(other),
-    });
-    this.#module.define(reference, f.finish(), f.relocations, f.unlikelyPlaces);
-    return reference;
+    return this.importFunction(fastExport(name), FAST[name].type);
   }
 
   /** (eip) → compiled code that starts there in flat code of mode `mode`, or 0. */

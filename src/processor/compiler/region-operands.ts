@@ -2,21 +2,12 @@
  * Operands of instructions in compiled regions, by the interface that semantics are written against. What the operands of
  * an encoding are is worked out once for each operand size.
  */
-import type { Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
+import type { Operand, VectorKind } from "../../isa/builder.ts";
 import { type Form, MEMORY_OPERAND, type OperandCode, operandBits, VECTOR_OPERAND } from "../../isa/row.ts";
-import { FPU_REGS, FPU_STRIDE, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
 import { FORMS } from "../../isa/table.ts";
-import { type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
-import type { Local } from "../../wasm/function.ts";
-import { i16x8, i32x4, i64x2, v128 } from "../../wasm/simd.ts";
-import { STATE } from "../memory-map.ts";
-import type { RegionInstruction } from "./graph.ts";
+import { type I32, type I64, i32, type Value } from "../../wasm/expression.ts";
+import type { RegionInstruction } from "./blocks.ts";
 import type { RegionBuilder } from "./region-builder.ts";
-import type { RegionContext } from "./region-context.ts";
-
-/** Offset of sign and exponent in an x87 register, and what an MMX write puts there (SDM 3A 12.2). */
-export const SIGN_EXPONENT = 8;
-const MMX_EXPONENT = 0xffff;
 
 /** What an operand is. */
 export type OperandPlan =
@@ -202,10 +193,19 @@ export class MemoryOperand implements Operand {
   read(): Value {
     const { accesses, f } = this.#builder;
     const { bits } = this;
-    if (this.#access !== "rw") return accesses.load(this.#place(false), bits);
-    const host = accesses.modify(this.#place(true), bits);
+    const placed = this.#builder.planned?.memory;
+    if (this.#access !== "rw") return accesses.load(this.#place(false), bits, placed);
+    const host = accesses.modify(this.#place(true), bits, placed);
     this.#host = host;
     return f.let(bits === 8 ? i32.load8u(host) : bits === 16 ? i32.load16u(host) : i32.load(host));
+  }
+
+  readFloat(): Value {
+    return this.#builder.accesses.loadFloat(this.#place(false), this.bits);
+  }
+
+  writeFloat(value: Value): void {
+    this.#builder.accesses.storeFloat(this.#place(true), this.#builder.let(value));
   }
 
   write(value: I32 | I64): void {
@@ -215,121 +215,14 @@ export class MemoryOperand implements Operand {
       return;
     }
     const linear = this.#place(true);
-    accesses.store(linear, typeof value === "object" ? this.#builder.let(value) : value, this.bits);
+    const ready = typeof value === "object" ? this.#builder.let(value) : value;
+    accesses.store(linear, ready, this.bits, this.#builder.planned?.memory);
   }
 
   readAt(displacement: I32, bits: number): Value {
     const { accesses } = this.#builder;
     const at = this.#builder.wrapped(i32.add(this.address(), displacement));
     return accesses.load(accesses.linear(at, bits / 8, false, this.#segment), bits);
-  }
-}
-
-/** A vector register in a local. */
-class LocalVector implements VectorRegister {
-  readonly #context: RegionContext;
-  readonly #local: Local;
-
-  constructor(context: RegionContext, local: Local) {
-    this.#context = context;
-    this.#local = local;
-  }
-
-  get(): Value {
-    // What is read is copied: it must not change when the register does.
-    return this.#context.f.let(this.#local.get);
-  }
-
-  set(value: Value): void {
-    this.#context.f.set(this.#local, value);
-  }
-}
-
-/** A vector register in the state page. */
-class StateVector implements VectorRegister {
-  readonly #context: RegionContext;
-  readonly #kind: VectorKind;
-  readonly #offset: number;
-
-  constructor(context: RegionContext, kind: VectorKind, offset: number) {
-    this.#context = context;
-    this.#kind = kind;
-    this.#offset = offset;
-  }
-
-  get(): Value {
-    const { f } = this.#context;
-    return f.let(this.#kind === "sse" ? v128.load(STATE, this.#offset) : i64.load(STATE, this.#offset));
-  }
-
-  set(value: Value): void {
-    const { f } = this.#context;
-    if (this.#kind === "sse") {
-      f.store128(STATE, value, this.#offset);
-      return;
-    }
-    f.store64(STATE, value, this.#offset);
-    f.store16(STATE, MMX_EXPONENT, this.#offset + SIGN_EXPONENT);
-  }
-}
-
-/** Where a vector register stands in the state page. */
-function stateOffset(kind: VectorKind, number: number): number {
-  return kind === "sse" ? XMM_REGS + number * XMM_STRIDE : FPU_REGS + number * FPU_STRIDE;
-}
-
-/** A whole vector register. */
-export function vectorRegister(context: RegionContext, kind: VectorKind, number: number): VectorRegister {
-  const local = kind === "sse" ? context.vectors.get(number) : undefined;
-  return local ? new LocalVector(context, local) : new StateVector(context, kind, stateOffset(kind, number));
-}
-
-/** A vector register, or the lowest `bits` bits of one. */
-export class VectorOperand implements Operand {
-  readonly bits: number;
-  readonly memory = false;
-  readonly vector: VectorRegister;
-  readonly #context: RegionContext;
-  readonly #local: Local | undefined;
-  readonly #whole: boolean;
-  readonly #offset: number;
-
-  constructor(context: RegionContext, kind: VectorKind, number: number, bits: number) {
-    this.bits = bits;
-    this.vector = vectorRegister(context, kind, number);
-    this.#context = context;
-    this.#local = kind === "sse" ? context.vectors.get(number) : undefined;
-    this.#whole = bits === (kind === "sse" ? VECTOR_BYTES * 8 : 64);
-    this.#offset = stateOffset(kind, number);
-  }
-
-  read(): Value {
-    const { f } = this.#context;
-    const { bits } = this;
-    if (this.#whole) return this.vector.get();
-    const local = this.#local;
-    if (bits === 64) return f.let(local ? i64x2.extract(local.get, 0) : i64.load(STATE, this.#offset));
-    if (local) return f.let(bits === 16 ? i16x8.extractU(local.get, 0) : i32x4.extract(local.get, 0));
-    return f.let(bits === 16 ? i32.load16u(STATE, this.#offset) : i32.load(STATE, this.#offset));
-  }
-
-  write(value: I32 | I64): void {
-    const { f } = this.#context;
-    const { bits } = this;
-    const local = this.#local;
-    if (this.#whole) this.vector.set(value as Value);
-    else if (local && bits === 64) f.set(local, i64x2.replace(local.get, 0, i64.const(value as I64)));
-    else if (local) f.set(local, i32x4.replace(local.get, 0, i32.const(value as I32)));
-    else if (bits === 64) f.store64(STATE, value as I64, this.#offset);
-    else f.store32(STATE, value as I32, this.#offset);
-  }
-
-  address(): never {
-    return noAddress();
-  }
-
-  readAt(): never {
-    return noAddress();
   }
 }
 

@@ -4,8 +4,9 @@
  */
 import { EFLAGS } from "../../isa/flags.ts";
 import { CODE_REF } from "../interpreter/record.ts";
+import { directTargets, isCopy, type RegionBlock } from "./blocks.ts";
 import { type KnownFlags, NEED } from "./flag-state.ts";
-import { directTargets, type RegionBlock, type RegionGraph } from "./graph.ts";
+import type { RegionGraph } from "./graph.ts";
 import { flagNeeds } from "./region-scan.ts";
 import { type Item, structure } from "./structure.ts";
 import type { X87Compiler } from "./x87.ts";
@@ -37,7 +38,7 @@ export interface Node {
 
 export class RegionPlan {
   readonly nodes: Node[] = [];
-  /** Numbers of nodes by the offsets of their blocks. */
+  /** Numbers of nodes by the ids of their blocks. */
   readonly numbers = new Map<number, number>();
   readonly entries: RegionEntry[] = [];
   /** Number of the dispatcher, which leads to all entries, behind the blocks. */
@@ -53,7 +54,7 @@ export class RegionPlan {
   constructor(graph: RegionGraph, isEntry: (block: RegionBlock) => boolean, x87: X87Compiler | undefined) {
     this.#graph = graph;
     const blocks = [...graph.blocks.values()];
-    for (const [number, block] of blocks.entries()) this.numbers.set(block.offset, number);
+    for (const [number, block] of blocks.entries()) this.numbers.set(block.id, number);
     this.dispatcher = blocks.length;
     this.jumps = blocks.some(({ terminator }) => terminator.kind === "indirect");
     this.#addNodes(blocks);
@@ -95,7 +96,8 @@ export class RegionPlan {
       if (number !== undefined) entries.add(number);
     }
     for (const [number, node] of this.nodes.entries()) if (isEntry(node.block)) entries.add(number);
-    for (const number of [...entries].slice(0, CODE_REF.entries)) this.#addEntry(number);
+    const outer = [...entries].filter((number) => !isCopy(this.nodes[number]!.block));
+    for (const number of outer.slice(0, CODE_REF.entries)) this.#addEntry(number);
   }
 
   #order(): Item[] {
@@ -116,7 +118,7 @@ export class RegionPlan {
 
   /** Direct successors inside the region, the one that a fall-through reaches last: it is then placed next. */
   #successors(block: RegionBlock): number[] {
-    return directTargets(block.terminator).flatMap((offset) => this.numbers.get(offset) ?? []);
+    return directTargets(block.terminator).flatMap((id) => this.numbers.get(id) ?? []);
   }
 
   #addEntry(number: number): void {

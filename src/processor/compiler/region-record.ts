@@ -1,9 +1,8 @@
 /** What the compiler keeps of a region while it waits for its code and while it is installed, and where its code lies. */
 import { granules } from "../shadow.ts";
+import { isCopy, PAGE, type RegionBlock } from "./blocks.ts";
 import type { RegionGraph } from "./graph.ts";
 import type { RegionEntry } from "./region-plan.ts";
-
-const PAGE = 4096;
 
 /** A range of machine bytes. */
 export interface Range {
@@ -11,11 +10,19 @@ export interface Range {
   readonly end: number;
 }
 
+function rangeOf({ machine, instructions }: RegionBlock): Range {
+  const last = instructions.at(-1)!;
+  return { start: machine, end: last.machine + last.length };
+}
+
 /** One region, from the moment its code was chosen until it is dropped. */
 export class Region {
   readonly mode: number;
   readonly graph: RegionGraph;
+  /** Where its code lies, copies of functions that it calls included. */
   readonly ranges: readonly Range[];
+  /** The same without the copies. */
+  readonly #own: readonly Range[];
   /** Code was written to before it was installed, or it was dropped. */
   dead = false;
   slot = 0;
@@ -52,17 +59,21 @@ export class Region {
     this.graph = graph;
     this.extra = extra;
     this.head = graph.blocks.keys().next().value!;
-    this.ranges = [...graph.blocks.values()].map(({ machine, instructions }) => {
-      const last = instructions.at(-1)!;
-      return { start: machine, end: last.machine + last.length };
-    });
+    const blocks = [...graph.blocks.values()];
+    this.ranges = blocks.map(rangeOf);
+    this.#own = blocks.filter((block) => !isCopy(block)).map(rangeOf);
+  }
+
+  /** Whether it has the instruction at a machine offset other than in a copy. */
+  has(machine: number): boolean {
+    return this.#own.some((range) => range.start <= machine && machine < range.end);
   }
 
   /** Offset of code that it has, or that it jumps to. */
   placeOf(machine: number): { offset: number; inside: boolean } | undefined {
     const exit = this.graph.exits.get(machine);
     if (exit !== undefined) return { offset: exit, inside: false };
-    const inside = this.covers(machine, machine + 1);
+    const inside = this.has(machine);
     // Where computed jumps on the same page lead to, nobody knows before.
     if (!inside && !this.graph.computed) return undefined;
     const page = this.graph.pages.find((p) => p.machine === (machine & -PAGE));

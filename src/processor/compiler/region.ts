@@ -5,11 +5,10 @@
  */
 
 import { formBits } from "../../isa/decoder.ts";
-import { FIELD, type FieldName, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
+import { FIELD, type FieldName, GPR } from "../../isa/state.ts";
 import { call, constantOf, type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import { FunctionWriter, type Label, type Local } from "../../wasm/function.ts";
 import type { FunctionReference } from "../../wasm/module.ts";
-import { v128 } from "../../wasm/simd.ts";
 import { CODE_REF, NEXT, STATUS } from "../interpreter/record.ts";
 import { originOf, regionRecord, VERIFY_EXPORTS } from "../interpreter/regions.ts";
 import {
@@ -24,13 +23,15 @@ import {
   WRITE_TABLE,
 } from "../memory-map.ts";
 import { PLAIN_TEST } from "../shadow.ts";
+import { isCalled, offsetOf, type RegionBlock, type RegionInstruction } from "./blocks.ts";
 import { FlagState, type KnownFlags, NEED, UNKNOWN_FLAGS } from "./flag-state.ts";
-import { isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import type { RegionGraph } from "./graph.ts";
 import { LAZY_FLAGS } from "./lazy-flags.ts";
 import { RegionBuilder } from "./region-builder.ts";
 import { popped, pushed, type RegionModule, returnStack } from "./region-module.ts";
 import { type Node, type RegionEntry, RegionPlan } from "./region-plan.ts";
 import { vectorsNamed } from "./region-scan.ts";
+import { VectorLocal } from "./region-vectors.ts";
 import type { Item } from "./structure.ts";
 import { X87Compiler } from "./x87.ts";
 import { planX87 } from "./x87-plan.ts";
@@ -65,6 +66,8 @@ export interface CompiledRegion {
 }
 
 const REGISTERS = Object.values(GPR);
+/** Instructions of a region up to which computed jumps in it keep everything in locals. */
+const COMPACT = 400;
 /** Packing of the x87's depth at each entry into constants. */
 const DEPTH_BITS = 4;
 const DEPTHS_A_WORD = 64 / DEPTH_BITS;
@@ -91,7 +94,7 @@ class RegionCompiler {
   readonly #entries: readonly RegionEntry[];
   readonly #registers: Local[];
   /** XMM registers that instructions of the region name. */
-  readonly #vectors: ReadonlyMap<number, Local>;
+  readonly #vectors: ReadonlyMap<number, VectorLocal>;
   readonly #flagLocals;
   readonly #flags: FlagState;
   readonly #builder: RegionBuilder;
@@ -113,6 +116,8 @@ class RegionCompiler {
   readonly #epoch: Local;
   /** PLAIN_TEST: a constant that takes six bytes where a local takes two. Engines see through it. */
   readonly #plainTest: Local;
+  /** Computed jumps within the region go to its dispatcher with everything in locals. */
+  readonly #compact: boolean;
   /** Whether the region calls helpers or arms. */
   #called = false;
   readonly #labels = new Map<number, Branch>();
@@ -121,6 +126,8 @@ class RegionCompiler {
   #x87LeaveLabel!: Label;
   #exitLabel!: Label;
   #lookupLabel!: Label;
+  /** Where the dispatcher stands, in a compact region. */
+  #againLabel!: Label;
   #outcomeLabel!: Label;
   /** What {@link RegionContext.leave} says about the current instruction. */
   #leaving = 0;
@@ -136,7 +143,7 @@ class RegionCompiler {
     this.#f = f;
     const local = (): Local => f.local("i32");
     this.#registers = REGISTERS.map(local);
-    this.#vectors = new Map([...vectorsNamed(graph)].map((number) => [number, f.local("v128")]));
+    this.#vectors = new Map([...vectorsNamed(graph)].map(([number, use]) => [number, new VectorLocal(f, number, use)]));
     this.#budget = local();
     this.#before = local();
     this.#base = local();
@@ -182,6 +189,7 @@ class RegionCompiler {
         leaveIf: (condition) => this.#leaveIf(condition),
       });
     this.#plan = new RegionPlan(graph, (block) => target.isEntry(block), this.#x87);
+    this.#compact = this.#plan.jumps && graph.instructions <= COMPACT && !plan?.resident;
     this.#nodes = this.#plan.nodes;
     this.#numbers = this.#plan.numbers;
     this.#entries = this.#plan.entries;
@@ -189,9 +197,9 @@ class RegionCompiler {
 
   compile(): CompiledRegion {
     const f = this.#f;
-    // Computed jumps within the region leave and enter it again, with everything in the state page: so nothing but what
-    // a path uses is kept in locals on it.
-    if (this.#plan.jumps) {
+    // Computed jumps within a large region leave and enter it again, with everything in the state page: so nothing but
+    // what a path uses is kept in locals on it.
+    if (this.#plan.jumps && !this.#compact) {
       f.loop((again) => {
         this.#body();
         const other = f.let(i32.shrU(i32.xor(this.#result.get, this.#code.get), CODE_REF.slotShift));
@@ -217,7 +225,13 @@ class RegionCompiler {
           this.#x87LeaveLabel = leave;
           f.block((outcome) => {
             this.#outcomeLabel = outcome;
-            this.#sequence(this.#plan.items);
+            if (this.#compact) {
+              f.loop((again) => {
+                this.#againLabel = again;
+                this.#sequence(this.#plan.items);
+                f.unreachable();
+              });
+            } else this.#sequence(this.#plan.items);
           });
           if (this.#called) this.#callEnded();
         });
@@ -389,7 +403,7 @@ class RegionCompiler {
     }
     f.set(this.#budget, i32.sub(this.#budget.get, count));
     this.#flags.begin(this.#arrivingFlags(node));
-    this.#builder.beginBlock();
+    this.#builder.beginBlock(block.instructions);
     this.#x87?.beginBlock(block);
     for (const [position, instruction] of block.instructions.entries()) {
       this.#leaving = (instruction.offset << WHERE_SHIFT) | (count - position);
@@ -440,6 +454,12 @@ class RegionCompiler {
       case "goto":
         this.#goto(terminator.target, fallsTo);
         return;
+      case "return":
+        if (ending?.kind !== "indirect") throw new RangeError("a return without a target");
+        f.set(this.#eip, ending.eip);
+        f.brIf(i32.ne(this.#eip.get, this.#at(offsetOf(terminator.to))), this.#lookupLabel, true);
+        this.#goto(terminator.to, fallsTo);
+        return;
       case "indirect":
         if (ending?.kind !== "indirect") throw new RangeError("an indirect jump without a target");
         this.#indirect(ending.eip, block.instructions.at(-1)!.form!.row.mnemonic === "RET");
@@ -474,14 +494,15 @@ class RegionCompiler {
   }
 
   /** Go to a direct target, inside the region or outside. */
-  #goto(offset: number, fallsTo: number): void {
-    const number = this.#numbers.get(offset);
+  #goto(id: number, fallsTo: number): void {
+    const number = this.#numbers.get(id);
     if (number !== undefined) {
       const { block } = this.#nodes[number]!;
       if (this.#x87?.fits(block) === false) this.#x87.rebase(block);
       if (number !== fallsTo) this.#branch(number);
       return;
     }
+    const offset = offsetOf(id);
     this.#f.set(this.#eip, this.#at(offset));
     const link = this.#linkTo(offset);
     if (link === 0) {
@@ -503,7 +524,10 @@ class RegionCompiler {
     const f = this.#f;
     f.set(this.#eip, eip);
     if (!returns) {
-      f.br(this.#lookupLabel);
+      if (this.#compact) {
+        f.set(this.#result, call(this.#lookup(), this.#eip.get));
+        this.#again();
+      } else f.br(this.#lookupLabel);
       return;
     }
     const { mode } = this.#target;
@@ -517,7 +541,20 @@ class RegionCompiler {
       },
       () => f.set(this.#result, call(this.#module.lookupReturn(mode, this.#tables.execute), this.#eip.get)),
     );
-    f.br(this.#exitLabel);
+    if (this.#compact) this.#again();
+    else f.br(this.#exitLabel);
+  }
+
+  /** Go to the code that `result` says: by the dispatcher if it is the region's, at the same linear addresses. */
+  #again(): void {
+    const f = this.#f;
+    const [result, code] = [this.#result.get, this.#code.get];
+    const other = i32.shrU(i32.xor(result, code), CODE_REF.slotShift);
+    f.brIf(other, this.#exitLabel);
+    const origin = originOf(f.let(regionRecord(code)), result, this.#eip.get);
+    f.brIf(i32.ne(origin, this.#base.get), this.#exitLabel, true);
+    f.set(this.#next, i32.and(result, CODE_REF.entryMask));
+    f.br(this.#againLabel);
   }
 
   /** Note where the call that ends the block returns to. */
@@ -639,13 +676,13 @@ class RegionCompiler {
   #storeRegisters(which: number): void {
     for (const [i, offset] of REGISTERS.entries())
       if (which & (1 << i)) this.#f.store32(STATE, this.#registers[i]!.get, offset);
-    for (const [number, local] of this.#vectors) this.#f.store128(STATE, local.get, XMM_REGS + number * XMM_STRIDE);
+    for (const vector of this.#vectors.values()) vector.store();
   }
 
   #loadRegisters(which: number): void {
     for (const [i, offset] of REGISTERS.entries())
       if (which & (1 << i)) this.#f.set(this.#registers[i]!, i32.load(STATE, offset));
-    for (const [number, local] of this.#vectors) this.#f.set(local, v128.load(STATE, XMM_REGS + number * XMM_STRIDE));
+    for (const vector of this.#vectors.values()) vector.load();
   }
 
   #prologue(): void {

@@ -121,8 +121,7 @@ export class RegionSelection {
     const entered = this.#known.entryAt(machine, mode);
     if (entered) return entered !== own;
     for (const region of index.onPage(machine)) {
-      if (region.slot === 0 && region !== own && region.mode === mode && region.covers(machine, machine + 1))
-        return true;
+      if (region.slot === 0 && region !== own && region.mode === mode && region.has(machine)) return true;
     }
     return false;
   }

@@ -8,7 +8,8 @@
 import { x87RowOf } from "../../isa/table/x87.ts";
 import type { X87Row } from "../../isa/x87/row.ts";
 import type { Shape } from "../../isa/x87/shape.ts";
-import { directTargets, isCalled, type RegionBlock, type RegionGraph, type RegionInstruction } from "./graph.ts";
+import { directTargets, isCalled, type RegionBlock, type RegionInstruction } from "./blocks.ts";
+import type { RegionGraph } from "./graph.ts";
 import { type Item, structure } from "./structure.ts";
 
 /** One instruction in so many must be the x87's to make code {@link isDense}. */
@@ -130,7 +131,7 @@ export function planX87(graph: RegionGraph): X87Plan | undefined {
 /** Whether x87 code is what the region, or a loop in it, spends its time with. */
 function isDense(graph: RegionGraph, inlined: ReadonlyMap<RegionInstruction, unknown>): boolean {
   const blocks = [...graph.blocks.values()];
-  const numbers = new Map(blocks.map((block, number) => [block.offset, number]));
+  const numbers = new Map(blocks.map((block, number) => [block.id, number]));
   const edges = blocks.map((block) => directTargets(block.terminator).flatMap((to) => numbers.get(to) ?? []));
   const dense = (nodes: readonly number[]): boolean => {
     let all = 0;
@@ -151,6 +152,12 @@ function isDense(graph: RegionGraph, inlined: ReadonlyMap<RegionInstruction, unk
   return anyLoop(structure([...edges, [...blocks.keys()]], blocks.length));
 }
 
+/** A block to be planned, and the slot of ST(0) at its start. */
+interface Place {
+  readonly id: number;
+  readonly depth: number;
+}
+
 class Planner {
   readonly #graph: RegionGraph;
   readonly #inlined = new Map<RegionInstruction, Demand | undefined>();
@@ -163,34 +170,26 @@ class Planner {
 
   plan(): X87Plan {
     // Where calls return to comes last: the way through the called function tells the depth there, if it can be seen.
-    const returns: { offset: number; depth: number }[] = [];
-    const queue: { offset: number; depth: number }[] = [];
+    const returns: Place[] = [];
+    const queue: Place[] = [];
     for (const block of this.#graph.blocks.values()) {
-      this.#visit(block.offset, 0, queue, returns);
+      this.#visit({ id: block.id, depth: 0 }, queue, returns);
       while (queue.length > 0 || returns.length > 0) {
         const next = queue.shift() ?? returns.shift()!;
-        this.#visit(next.offset, next.depth, queue, returns);
+        this.#visit(next, queue, returns);
       }
     }
     const resident = isDense(this.#graph, this.#inlined);
     return { inlined: this.#inlined, depths: this.#depths, slots: this.#slots, resident };
   }
 
-  #visit(
-    offset: number,
-    depth: number,
-    queue: { offset: number; depth: number }[],
-    returns: { offset: number; depth: number }[],
-  ): void {
-    const block = this.#graph.blocks.get(offset);
+  #visit({ id, depth }: Place, queue: Place[], returns: Place[]): void {
+    const block = this.#graph.blocks.get(id);
     if (!block || this.#depths.has(block)) return;
     this.#depths.set(block, depth);
     const end = this.#block(block, depth);
-    const { terminator } = block;
-    if (terminator.kind === "branch") {
-      queue.push({ offset: terminator.next, depth: end }, { offset: terminator.taken, depth: end });
-    } else if (terminator.kind === "goto") queue.push({ offset: terminator.target, depth: end });
-    if (block.returnTo !== undefined) returns.push({ offset: block.returnTo, depth: end });
+    for (const next of directTargets(block.terminator).toReversed()) queue.push({ id: next, depth: end });
+    if (block.returnTo !== undefined) returns.push({ id: block.returnTo, depth: end });
   }
 
   /** Plan one block; gives the depth at its end. */

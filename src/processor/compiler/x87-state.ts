@@ -9,7 +9,7 @@ import { FLAG_SHIFT, PACKED_STICKY } from "../../isa/x87/fast.ts";
 import { type I32, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import { STATE } from "../memory-map.ts";
-import type { RegionInstruction } from "./graph.ts";
+import type { RegionInstruction } from "./blocks.ts";
 import { SLOTS, type StackEffect } from "./x87-plan.ts";
 
 /** Tag bits are those of the slots; this one says that no instruction may run: #NM, or an exception is pending. */

@@ -14,7 +14,7 @@ import { isControl, MEMORY_BYTES, type Source } from "../../isa/x87/row.ts";
 import { changedSign, type Shape } from "../../isa/x87/shape.ts";
 import { i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
-import type { RegionBlock, RegionInstruction } from "./graph.ts";
+import type { RegionBlock, RegionInstruction } from "./blocks.ts";
 import type { RegionBuilder } from "./region-builder.ts";
 import type { RegionModule } from "./region-module.ts";
 import { calledMove, shapeOf, stackEffect, type X87Plan } from "./x87-plan.ts";

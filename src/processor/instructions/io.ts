@@ -2,7 +2,7 @@
 import { EFLAGS } from "../../isa/flags.ts";
 import { SEG } from "../../isa/state.ts";
 import { STRING_KIND } from "../../isa/table/control.ts";
-import { type Cpu, type InlinePorts, WORD } from "../cpu.ts";
+import { type Cpu, WORD } from "../cpu.ts";
 import { EXIT, exitInstruction, PROC } from "../exits.ts";
 import { RECORD, SHAPE } from "../interpreter/record.ts";
 import { BLOCKING, BREAKPOINT, breakpointKind, CR4, DR7, VECTOR } from "../registers.ts";
@@ -86,20 +86,29 @@ function plain(cpu: Cpu): boolean {
   return (cpu.i32[WORD.eflags]! & EFLAGS.TF) === 0 && shadow === 0;
 }
 
+/** The hypervisor's answer to IN without an exit; it sets exitReason when the engine must be left behind it. */
+export function readPort(cpu: Cpu, pc: number, port: number, bytes: 1 | 2 | 4): number {
+  const ports = cpu.inlinePorts!;
+  // A guest may hold a timer of the device's against its time-stamp counter.
+  cpu.i32[WORD.tscAt] = -1;
+  const value = ports.read(pc, port, bytes);
+  if (ports.attention(pc)) cpu.i32[WORD.exitReason] = EXIT.ioInstruction;
+  return value;
+}
+
+/** The same for OUT; `value` may have bits above its size. */
+export function writePort(cpu: Cpu, pc: number, port: number, bytes: 1 | 2 | 4, value: number): void {
+  const ports = cpu.inlinePorts!;
+  cpu.i32[WORD.tscAt] = -1;
+  ports.write(pc, port, bytes, value);
+  if (ports.attention(pc)) cpu.i32[WORD.exitReason] = EXIT.ioInstruction;
+}
+
 /** The access without an exit; out of the engine, the access done, when the hypervisor must see what came of it. */
-function inlineAccess(
-  cpu: Cpu,
-  pc: number,
-  ports: InlinePorts,
-  port: number,
-  bytes: 1 | 2 | 4,
-  input: boolean,
-): number {
-  if (input) writeRegister(cpu, 0, bytes, ports.read(pc, port, bytes));
-  else ports.write(pc, port, bytes, cpu.gpr(0));
-  if (!ports.attention(pc)) return STATUS.next;
-  cpu.set("exitReason", EXIT.ioInstruction);
-  return leaveNext(cpu, pc);
+function inlineAccess(cpu: Cpu, pc: number, port: number, bytes: 1 | 2 | 4, input: boolean): number {
+  if (input) writeRegister(cpu, 0, bytes, readPort(cpu, pc, port, bytes));
+  else writePort(cpu, pc, port, bytes, cpu.gpr(0));
+  return cpu.i32[WORD.exitReason] === -1 ? STATUS.next : leaveNext(cpu, pc);
 }
 
 function portAccess(cpu: Cpu, pc: number, input: boolean): number {
@@ -112,7 +121,7 @@ function portAccess(cpu: Cpu, pc: number, input: boolean): number {
   if (ioExits(cpu, port, bytes)) {
     const inline = cpu.inlinePorts;
     if (inline !== undefined && hits === 0 && plain(cpu) && inline.accepts(port)) {
-      return inlineAccess(cpu, pc, inline, port, bytes as 1 | 2 | 4, input);
+      return inlineAccess(cpu, pc, port, bytes as 1 | 2 | 4, input);
     }
     return exitAccess(cpu, pc, hits, qualification(bytes, input, false, false, !dx, port));
   }

@@ -7,7 +7,7 @@ import type { Builder, Operand, VectorKind, VectorRegister } from "../../isa/bui
 import { condition, EFLAGS, type FlagOp, flagKind, lazy, lazyPair } from "../../isa/flags.ts";
 import { type Form, MEMORY_OPERAND, operandBits, VECTOR_OPERAND } from "../../isa/row.ts";
 import { FIELD, type FieldName, GPR, SEG, segmentField, VECTOR_GATE } from "../../isa/state.ts";
-import { MXCSR_DEFAULT } from "../../isa/vector/constants.ts";
+import { MXCSR_DEFAULT, MXCSR_FLAGS } from "../../isa/vector/constants.ts";
 import type { RuntimeName } from "../../isa/vector/runtime.ts";
 import { call, type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
@@ -167,6 +167,22 @@ export class Arm implements Builder {
 
   runtime(name: RuntimeName): FunctionReference {
     return this.#context.runtime[name];
+  }
+
+  isOrdinary(): boolean {
+    return false;
+  }
+
+  noteOrdinary(): void {}
+
+  raiseSimd(): void {
+    this.f.if(i32.and(this.field("simdFault"), MXCSR_FLAGS), () => {
+      this.f.if(
+        i32.and(this.field("vectorGate"), VECTOR_GATE.exception),
+        () => this.raise(VECTOR.UD),
+        () => this.raise(VECTOR.XM),
+      );
+    });
   }
 
   /** A memory operand of 64 or 128 bits, read or written by calls. */

@@ -168,7 +168,8 @@ function coldArm(module: ModuleWriter, shared: SharedFunctions, runtime: Runtime
   return reference;
 }
 
-/** Generate the interpreter module. Imports: env.memory, env.helper and those of {@link AccessImports}. */
+/** Generate the interpreter module. Imports: env.memory, env.helper and those of {@link AccessImports} and
+ * {@link PortImports}. */
 export function generateInterpreter(): Interpreter {
   const module = new ModuleWriter();
   module.importMemory("env", "memory", 1, MAX_MEMORY_PAGES);
@@ -178,6 +179,10 @@ export function generateInterpreter(): Interpreter {
     writeElsewhere: module.importFunction("env", "writeElsewhere", { params: ["i32", "i32"], results: ["i32"] }),
     coversCode: module.importFunction("env", "coversCode", { params: ["i32", "i32"], results: ["i32"] }),
     helper: module.importFunction("env", "helper", { params: ["i32", "i32"], results: ["i32"] }),
+  };
+  const ports = {
+    portIn: module.importFunction("env", "portIn", { params: ["i32", "i32", "i32"], results: ["i32"] }),
+    portOut: module.importFunction("env", "portOut", { params: ["i32", "i32", "i32", "i32"], results: [] }),
   };
   const run = module.declare({ params: [], results: ["i32"] }, "run");
   const shared = defineShared(module, imports);
@@ -225,7 +230,7 @@ export function generateInterpreter(): Interpreter {
     for (const bits of [16, 32])
       for (const variant of Object.values(VARIANT)) handlers[armIndex(form.id, bits, variant)] = handler;
   }
-  const { arms: nativeArms, deliverFault } = defineNatives(module, shared);
+  const { arms: nativeArms, deliverFault } = defineNatives(module, shared, ports);
   const natives = new Map<string, number>();
   for (const [key, reference] of nativeArms) natives.set(key, coldStart + module.tableSlot(reference));
   const arms: ArmWriter[] = [

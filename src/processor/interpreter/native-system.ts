@@ -17,7 +17,7 @@ function selectorOf(m: Native, segment: Value): Value {
 const isMemory = (m: Native): Value => i32.and(m.record("shape"), SHAPE.memory);
 
 /** Linear address of the memory operand, checked; leaves with the fault. */
-function operand(m: Native, bytes: number, write: boolean): Value {
+export function operand(m: Native, bytes: number, write: boolean): Value {
   const { f, s, shared } = m;
   const offset = f.let(call(shared.effectiveAddress, s, m.pc));
   const linear = f.let(call(shared.segment, s, m.record("segment"), offset, bytes - 1, write ? 1 : 0));

@@ -2,6 +2,8 @@
 import { FunctionWriter } from "../../wasm/function.ts";
 import type { FunctionReference, ModuleWriter } from "../../wasm/module.ts";
 import { defineNativeFunctions, Native } from "./native.ts";
+import { input, output, type PortImports } from "./native-ports.ts";
+import { STATE_NATIVES } from "./native-state.ts";
 import { STRING_NATIVES } from "./native-strings.ts";
 import { SYSTEM_NATIVES } from "./native-system.ts";
 import {
@@ -31,12 +33,15 @@ export interface Natives {
 }
 
 /** Write every native. Keys are a helper's name, `name:argument`, or `repeat:kind:bytes`. */
-export function defineNatives(module: ModuleWriter, shared: SharedFunctions): Natives {
+export function defineNatives(module: ModuleWriter, shared: SharedFunctions, ports: PortImports): Natives {
   const functions = defineNativeFunctions(module, shared);
   const deliver = defineDeliver(module, shared, functions);
   const all: Readonly<Record<string, (m: Native) => void>> = {
     ...SYSTEM_NATIVES,
     ...STRING_NATIVES,
+    ...STATE_NATIVES,
+    in: input(ports),
+    out: output(ports),
     int: int(deliver),
     iret,
     sysenter,

@@ -1,9 +1,9 @@
 /** Vector registers and operands of the interpreter's arms: XMM and MMX registers in the state page. */
 import type { Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
 import { FPU_REGS, FPU_STRIDE, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
-import { type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
+import { f32, f64, type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter } from "../../wasm/function.ts";
-import { v128 } from "../../wasm/simd.ts";
+import { v128, zeroExtended } from "../../wasm/simd.ts";
 import { STATE } from "../memory-map.ts";
 import { VECTOR_SLOT } from "./record.ts";
 
@@ -18,13 +18,20 @@ function registerAt(f: FunctionWriter, kind: VectorKind, base: () => Value, offs
     return {
       get: () => f.let(v128.load(base(), offset)),
       set: (value) => f.store128(base(), value, offset),
+      setScalar: (value) => f.store128(base(), zeroExtended(value), offset),
+      copy: (from) => f.store128(base(), from.get(), offset),
     };
   }
+  const set = (value: Value): void => {
+    f.store64(base(), value, offset);
+    f.store16(base(), MMX_EXPONENT, offset + SIGN_EXPONENT);
+  };
   return {
     get: () => f.let(i64.load(base(), offset)),
-    set: (value) => {
-      f.store64(base(), value, offset);
-      f.store16(base(), MMX_EXPONENT, offset + SIGN_EXPONENT);
+    set,
+    copy: (from) => set(from.get()),
+    setScalar: () => {
+      throw new TypeError("an MMX register has no lanes to clear");
     },
   };
 }
@@ -56,6 +63,8 @@ export function vectorOperand(f: FunctionWriter, pc: Value, field: number, kind:
       else if (bits === 64) f.store64(base(), value as I64, offset);
       else f.store32(base(), value as I32, offset);
     },
+    readFloat: () => f.let(bits === 64 ? f64.load(base(), offset) : f32.load(base(), offset)),
+    writeFloat: (value) => f.storeFloat(base(), value, offset),
     address: noAddress,
     readAt: noAddress,
   };

@@ -26,7 +26,7 @@ const X87_PENDING = 16;
 
 /** Write a function (record) → STATUS for every x87 form that is not a helper's. */
 export function defineX87Arms(module: ModuleWriter, shared: SharedFunctions): Map<Form, FunctionReference> {
-  const functions = defineX87(module);
+  const functions = defineX87(module, false, i32.const(STATE));
   const arms = new Map<Form, FunctionReference>();
   for (const form of FORMS) {
     const row = x87RowOf(form);

@@ -1,12 +1,12 @@
 /** Conversions between integers, singles and doubles, and rounding. SDM 1 11.4.4, 12.8.4.2; SDM 2 under each name. */
 import { constantOf, f32, f64, i32, i64, type Value } from "../../../wasm/expression.ts";
-import { f32x4, f64x2, i32x4, i64x2, low64, v128 } from "../../../wasm/simd.ts";
+import { f32x4, f64x2, i32x4, i64x2, low64, v128, zeroExtended } from "../../../wasm/simd.ts";
 import type { Builder, Operand } from "../../builder.ts";
 import type { Row, Semantics } from "../../row.ts";
 import { DOUBLE, DOUBLES, SINGLE, SINGLES } from "../../vector/checks.ts";
 import type { RuntimeName } from "../../vector/runtime.ts";
-import { exact, low32 } from "./lanes.ts";
-import { mixed, type Prefix, sse, zeroExtended } from "./rows.ts";
+import { exact, low32, readFloat, usually, writeFloat } from "./lanes.ts";
+import { mixed, type Prefix, sse } from "./rows.ts";
 
 type Unary = (a: Value) => Value;
 
@@ -20,14 +20,18 @@ const low64of: Unary = (a) => i64x2.extract(a, 0);
 
 // ---- scalar to and from general registers -----------------------------------------------------------------------------
 
-const integerToDouble: Semantics = (_m, dst, src) => dst!.write(i64.reinterpret(f64.fromI32S(src!.read())));
+const integerToDouble: Semantics = (m, dst, src) => {
+  writeFloat(DOUBLE, dst!, f64.fromI32S(src!.read()));
+  m.noteOrdinary(dst!);
+};
 
 const integerToSingle: Semantics = (m, dst, src) => {
   const integer = m.let(src!.read());
   const small = i32.ltU(i32.add(integer, EXACT_SINGLE), 2 * EXACT_SINGLE);
-  m.f.if(
+  usually(
+    m,
     i32.or(small, m.simdDefault()),
-    () => dst!.write(f32.bits(f32.fromI32S(integer))),
+    () => writeFloat(SINGLE, dst!, f32.fromI32S(integer)),
     () => dst!.write(low32(exact(m, "singleFromInteger", zeroExtended(integer), undefined, 1))),
   );
 };
@@ -35,7 +39,8 @@ const integerToSingle: Semantics = (m, dst, src) => {
 /** `fast` where `allowed`, else `slow`; the register is written once, at the end. */
 function writeInteger(m: Builder, dst: Operand, allowed: Value, fast: () => Value, slow: () => Value): void {
   const result = m.f.temporary("i32");
-  m.f.if(
+  usually(
+    m,
     allowed,
     () => m.f.set(result, fast()),
     () => m.f.set(result, slow()),
@@ -46,41 +51,45 @@ function writeInteger(m: Builder, dst: Operand, allowed: Value, fast: () => Valu
 const singleToInteger =
   (truncate: boolean): Semantics =>
   (m, dst, src) => {
-    const bits = m.let(src!.read());
-    const value = m.let(truncate ? f32.reinterpret(bits) : f32.nearest(f32.reinterpret(bits)));
+    const single = m.let(readFloat(SINGLE, src!));
+    const value = m.let(truncate ? single : f32.nearest(single));
     const fits = f32.lt(f32.abs(value), f32.reinterpret(TWO_31_SINGLE));
-    const slow = (): Value => low32(exact(m, "integerF32", zeroExtended(bits), undefined, 1, truncate ? 1 : 0));
+    const slow = (): Value => low32(exact(m, "integerF32", zeroExtended(single), undefined, 1, truncate ? 1 : 0));
     writeInteger(m, dst!, i32.and(fits, m.simdDefault()), () => f32.toI32S(value), slow);
   };
 
 const doubleToInteger =
   (truncate: boolean): Semantics =>
   (m, dst, src) => {
-    const bits = m.let(src!.read());
-    const value = m.let(truncate ? f64.reinterpret(bits) : f64.nearest(f64.reinterpret(bits)));
+    const double = m.let(readFloat(DOUBLE, src!));
+    const value = m.let(truncate ? double : f64.nearest(double));
     const fits = f64.lt(f64.abs(value), f64.reinterpret(TWO_31_DOUBLE));
-    const slow = (): Value => low32(exact(m, "integerF64", zeroExtended(bits), undefined, 1, truncate ? 1 : 0));
+    const slow = (): Value => low32(exact(m, "integerF64", zeroExtended(double), undefined, 1, truncate ? 1 : 0));
     writeInteger(m, dst!, i32.and(fits, m.simdDefault()), () => f64.toI32S(value), slow);
   };
 
 // ---- scalar between formats -------------------------------------------------------------------------------------------
 
 const singleToDouble: Semantics = (m, dst, src) => {
-  const bits = m.let(src!.read());
-  m.f.if(
-    SINGLE.isNumber(bits),
-    () => dst!.write(i64.reinterpret(f64.promote(f32.reinterpret(bits)))),
-    () => dst!.write(low64of(exact(m, "doubleFromSingle", zeroExtended(bits), undefined, 1))),
+  const single = m.let(readFloat(SINGLE, src!));
+  usually(
+    m,
+    SINGLE.isNumber(m.let(f32.bits(single))),
+    () => writeFloat(DOUBLE, dst!, f64.promote(single)),
+    () => dst!.write(low64of(exact(m, "doubleFromSingle", zeroExtended(single), undefined, 1))),
   );
+  m.noteOrdinary(dst!);
 };
 
 const doubleToSingle: Semantics = (m, dst, src) => {
-  const bits = m.let(src!.read());
-  const single = m.let(f32.bits(f32.demote(f64.reinterpret(bits))));
-  m.f.if(
-    i32.and(i32.or(SINGLE.isNormal(single), DOUBLE.isZero(bits)), m.simdDefault()),
-    () => dst!.write(single),
-    () => dst!.write(low32(exact(m, "singleFromDouble", zeroExtended(bits), undefined, 1))),
+  const double = m.let(readFloat(DOUBLE, src!));
+  const single = m.let(f32.demote(double));
+  const normal = SINGLE.isNormal(f32.bits(single));
+  usually(
+    m,
+    i32.and(i32.or(normal, DOUBLE.isZero(i64.reinterpret(double))), m.simdDefault()),
+    () => writeFloat(SINGLE, dst!, single),
+    () => dst!.write(low32(exact(m, "singleFromDouble", zeroExtended(double), undefined, 1))),
   );
 };
 
@@ -99,7 +108,8 @@ function writeVector(dst: Operand, value: Value): void {
 
 /** `fast` where `allowed`, else the exact function; `finish` arranges either's lanes. */
 function either(m: Builder, dst: Operand, allowed: Value, fast: () => Value, slow: () => Value): void {
-  m.f.if(
+  usually(
+    m,
     allowed,
     () => writeVector(dst, fast()),
     () => writeVector(dst, slow()),
@@ -181,7 +191,7 @@ const round =
       return;
     }
     const operation = [ops.nearest, ops.floor, ops.ceil, ops.trunc][known & 3]!;
-    m.f.if(tests.all(tests.isNumber(b)), () => write(operation(b)), slow);
+    usually(m, tests.all(tests.isNumber(b)), () => write(operation(b)), slow);
   };
 
 const conversion = (name: string, prefix: Prefix, encoding: string, feature: string, semantics: Semantics): Row =>

@@ -1,6 +1,6 @@
 /** Floating-point arithmetic and comparison of SSE, SSE2, SSE3 and SSE4.1. SDM 1 10.4, 11.4, 12.6; SDM 2 under each name. */
 import { call, constantOf, f32, f64, i32, i64, Value } from "../../../wasm/expression.ts";
-import { f32x4, f64x2, i32x4, i64x2, v128 } from "../../../wasm/simd.ts";
+import { f32x4, f64x2, i32x4, i64x2, v128, zeroExtended } from "../../../wasm/simd.ts";
 import type { Builder, Operand } from "../../builder.ts";
 import { explicitFlags, OSZAPC } from "../../flags.ts";
 import type { Row, Semantics } from "../../row.ts";
@@ -16,33 +16,30 @@ import {
 } from "../../vector/checks.ts";
 import { PREDICATE, RELATION } from "../../vector/compare.ts";
 import type { RuntimeName } from "../../vector/runtime.ts";
-import { evenOdd, exact, exactScalar, low32, raiseIfUnmasked } from "./lanes.ts";
-import { type Prefix, sse, zeroExtended } from "./rows.ts";
+import { evenOdd, exact, exactScalar, low32, readFloat, usually, writeFloat } from "./lanes.ts";
+import { type Prefix, sse } from "./rows.ts";
 
 type Binary = (a: Value, b: Value) => Value;
 
-/**
- * A scalar operand as a float. Registers give it as a lane of the whole vector: through general registers it would take
- * several cycles more, in a chain of operations each time.
- */
-function readFloat(m: Builder, lanes: ScalarLane, operand: Operand): Value {
-  return m.let(operand.vector ? lanes.lowest(operand.vector.get()) : lanes.float(operand.read()));
+/** Of these, operands that may be denormal numbers as far as is known, as bits. */
+function doubtful(m: Builder, lanes: ScalarLane, ...operands: readonly (readonly [Operand, Value])[]): Value[] {
+  return operands.filter(([operand]) => !m.isOrdinary(operand)).map(([, value]) => lanes.bits(value));
 }
 
 const scalarArithmetic =
   (lanes: ScalarLane, ops: FloatOperations, name: keyof FloatOperations, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
-    const b = readFloat(m, lanes, src!);
-    const register = dst!.vector!;
-    const whole = m.let(register.get());
-    const a = m.let(lanes.lowest(whole));
+    const b = m.let(readFloat(lanes, src!));
+    const a = m.let(readFloat(lanes, dst!));
     const r = m.f.temporary(a.type);
     m.f.set(r, ops[name](a, b));
-    const plain = lanes.inMiddle(lanes.bits(a), lanes.bits(b), lanes.bits(r.get));
-    m.f.if(i32.eqz(i32.and(plain, m.simdDefault())), () =>
+    const plain = lanes.inMiddle(lanes.bits(r.get), ...doubtful(m, lanes, [dst!, a], [src!, b]));
+    m.f.unlikely(i32.eqz(i32.and(plain, m.simdDefault())), () =>
       m.f.set(r, lanes.float(exactScalar(m, runtime, lanes.bits(a), lanes.bits(b)))),
     );
-    register.set(lanes.withLowest(whole, r.get));
+    writeFloat(lanes, dst!, r.get);
+    m.noteOrdinary(dst!);
+    m.noteOrdinary(src!);
   };
 
 const packedArithmetic =
@@ -53,7 +50,8 @@ const packedArithmetic =
     const r = m.let(ops[name](a, b));
     const numbers = v128.and(lanes.isNumber(a), lanes.isNumber(b));
     const plain = v128.and(numbers, resultIsPlain(lanes, name, a, b, r));
-    m.f.if(
+    usually(
+      m,
       i32.and(lanes.all(plain), m.simdDefault()),
       () => dst!.write(r),
       () => dst!.write(exact(m, runtime, a, b, lanes === SINGLES ? 4 : 2)),
@@ -64,15 +62,15 @@ const packedArithmetic =
 const scalarMinMax =
   (lanes: ScalarLane, lt: Binary, smaller: boolean, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
-    const b = readFloat(m, lanes, src!);
-    const register = dst!.vector!;
-    const whole = m.let(register.get());
-    const a = m.let(lanes.lowest(whole));
+    const b = m.let(readFloat(lanes, src!));
+    const a = m.let(readFloat(lanes, dst!));
+    const aBits = m.let(lanes.bits(a));
     const bBits = m.let(lanes.bits(b));
-    m.f.if(
-      i32.and(lanes.isNumber(m.let(lanes.bits(a))), lanes.isNumber(bBits)),
-      () => register.set(lanes.withLowest(whole, Value.select(a.type, a, b, smaller ? lt(a, b) : lt(b, a)))),
-      () => register.set(exact(m, runtime, whole, zeroExtended(bBits), 1)),
+    usually(
+      m,
+      i32.and(lanes.isNumber(aBits), lanes.isNumber(bBits)),
+      () => writeFloat(lanes, dst!, Value.select(a.type, a, b, smaller ? lt(a, b) : lt(b, a))),
+      () => dst!.write(lanes.lowestBits(exact(m, runtime, zeroExtended(aBits), zeroExtended(bBits), 1))),
     );
   };
 
@@ -81,7 +79,8 @@ const packedMinMax =
   (m, dst, src) => {
     const b = m.let(src!.read());
     const a = m.let(dst!.read());
-    m.f.if(
+    usually(
+      m,
       lanes.all(v128.and(lanes.isNumber(a), lanes.isNumber(b))),
       // WebAssembly's pmin(x, y) is y < x ? y : x.
       () => dst!.write(operation(b, a)),
@@ -139,18 +138,17 @@ function minMax(name: string, opcode: string, smaller: boolean, runtime: readonl
 const scalarSqrt =
   (lanes: ScalarLane, operation: (a: Value) => Value, runtime: RuntimeName): Semantics =>
   (m, dst, src) => {
-    const b = readFloat(m, lanes, src!);
-    const bits = m.let(lanes.bits(b));
-    const positive = bits.type === "i64" ? i64.geS(bits, 0n) : i32.geS(bits, 0);
-    const plain = i32.and(i32.and(positive, lanes.inMiddle(bits)), m.simdDefault());
+    const b = m.let(readFloat(lanes, src!));
     const r = m.f.temporary(b.type);
-    m.f.if(
-      plain,
-      () => m.f.set(r, operation(b)),
-      () => m.f.set(r, lanes.float(exactScalar(m, runtime, bits))),
+    m.f.set(r, operation(b));
+    // The root of a negative number is a NaN.
+    const plain = lanes.inMiddle(lanes.bits(r.get), ...doubtful(m, lanes, [src!, b]));
+    m.f.unlikely(i32.eqz(i32.and(plain, m.simdDefault())), () =>
+      m.f.set(r, lanes.float(exactScalar(m, runtime, lanes.bits(b)))),
     );
-    const register = dst!.vector!;
-    register.set(lanes.withLowest(register.get(), r.get));
+    writeFloat(lanes, dst!, r.get);
+    m.noteOrdinary(src!);
+    m.noteOrdinary(dst!);
   };
 
 const packedSqrt =
@@ -159,7 +157,8 @@ const packedSqrt =
     const b = m.let(src!.read());
     const r = m.let(operation(b));
     const plain = v128.or(v128.and(lanes.isNumber(b), lanes.isNormal(r)), lanes.isZero(b));
-    m.f.if(
+    usually(
+      m,
       i32.and(lanes.all(plain), m.simdDefault()),
       () => dst!.write(r),
       () => dst!.write(exact(m, runtime, b, undefined, lanes === SINGLES ? 4 : 2)),
@@ -237,7 +236,8 @@ const packedCompare =
     const b = m.let(src!.read());
     const a = m.let(dst!.read());
     const predicate = immediate!.read();
-    m.f.if(
+    usually(
+      m,
       lanes.all(v128.and(lanes.isNumber(a), lanes.isNumber(b))),
       () => dst!.write(predicateMask(m, ops, predicate, a, b)),
       () => dst!.write(exact(m, runtime, a, b, lanes === SINGLES ? 4 : 2, predicate)),
@@ -252,7 +252,8 @@ const scalarCompare =
     const a = m.let(zeroExtended(dst!.read()));
     const predicate = immediate!.read();
     const low = (mask: Value): Value => (lanes === SINGLES ? low32(mask) : i64x2.extract(mask, 0));
-    m.f.if(
+    usually(
+      m,
       lanes.all(v128.and(lanes.isNumber(a), lanes.isNumber(b))),
       () => dst!.write(low(predicateMask(m, ops, predicate, a, b))),
       () => dst!.write(low(exact(m, runtime, a, b, 1, predicate))),
@@ -265,18 +266,19 @@ const COMPARE_FLAGS = { dst: "r", writes: OSZAPC } as const;
 const compareToFlags =
   (lanes: ScalarLane, ops: { eq: Binary; lt: Binary }, runtime: RuntimeName, signaling: boolean): Semantics =>
   (m, dst, src) => {
-    const y = readFloat(m, lanes, src!);
-    const x = readFloat(m, lanes, dst!);
+    const y = m.let(readFloat(lanes, src!));
+    const x = m.let(readFloat(lanes, dst!));
     const a = m.let(lanes.bits(x));
     const b = m.let(lanes.bits(y));
     const relation = m.f.temporary("i32");
-    m.f.if(
+    usually(
+      m,
       i32.and(lanes.isNumber(a), lanes.isNumber(b)),
       () => m.f.set(relation, i32.or(i32.shl(ops.eq(x, y), 1), ops.lt(x, y))),
       () => {
         const bits = (v: Value): Value => (v.type === "i64" ? v : i64.extendU(v));
         m.f.set(relation, call(m.runtime(runtime), m.state, bits(a), bits(b), signaling ? 1 : 0));
-        raiseIfUnmasked(m);
+        m.raiseSimd();
       },
     );
     // RELATION: bit 0 is CF, bit 1 ZF, and both together unordered.
@@ -313,7 +315,8 @@ const arranged =
     const y = m.let(pair[1]);
     const r = m.let(operation(x, y));
     const plain = v128.and(v128.and(lanes.isNumber(x), lanes.isNumber(y)), v128.or(lanes.isNormal(r), lanes.isZero(r)));
-    m.f.if(
+    usually(
+      m,
       i32.and(lanes.all(plain), m.simdDefault()),
       () => dst!.write(r),
       () => dst!.write(exact(m, runtime, x, y, lanes === SINGLES ? 4 : 2)),

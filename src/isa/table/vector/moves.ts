@@ -2,22 +2,36 @@
 import { i32, i64 } from "../../../wasm/expression.ts";
 import { i8x16, i64x2 } from "../../../wasm/simd.ts";
 import type { Row, Semantics } from "../../row.ts";
-import { mixed, mmx, sse, writeZeroing } from "./rows.ts";
+import { DOUBLE, SINGLE } from "../../vector/checks.ts";
+import { readFloat, writeFloat } from "./lanes.ts";
+import { mixed, mmx, sse } from "./rows.ts";
 
 const move: Semantics = (_m, dst, src) => dst!.write(src!.read());
+
+/** Whole registers. */
+const moveWhole: Semantics = (m, dst, src) => {
+  if (dst!.vector && src!.vector) dst!.vector.copy(src!.vector);
+  else move(m, dst, src);
+};
 
 /** To a register operand: the rest of the register is cleared. */
 const moveZeroing: Semantics = (_m, dst, src) => {
   const value = src!.read();
-  if (dst!.vector) writeZeroing(dst!, value);
+  if (dst!.vector) dst!.vector.setScalar(value);
   else dst!.write(value);
 };
 
 /** MOVSS and MOVSD from memory clear what lies above; between registers they leave it. */
-const moveScalar: Semantics = (_m, dst, src) => {
-  const value = src!.read();
-  if (src!.memory) writeZeroing(dst!, value);
-  else dst!.write(value);
+const moveScalar: Semantics = (m, dst, src) => {
+  const lanes = src!.bits === 64 ? DOUBLE : SINGLE;
+  const value = readFloat(lanes, src!);
+  if (src!.memory) {
+    dst!.vector!.setScalar(value);
+    return;
+  }
+  const ordinary = m.isOrdinary(src!);
+  writeFloat(lanes, dst!, value);
+  if (ordinary) m.noteOrdinary(dst!);
 };
 
 const UNALIGNED = { unaligned: true } as const;
@@ -36,12 +50,12 @@ const toMmx: Semantics = (_m, dst, src) => dst!.vector!.set(i64.extendU(src!.rea
 const fromMmx: Semantics = (m, dst, src) => dst!.write(m.let(i32.wrap(src!.vector!.get())));
 
 export const VECTOR_MOVES: readonly Row[] = [
-  sse("MOVUPS", "np", ["0F 10 /r Vx Wx", "0F 11 /r Wx Vx"], "sse", move, UNALIGNED),
-  sse("MOVUPD", "p66", ["0F 10 /r Vx Wx", "0F 11 /r Wx Vx"], "sse2", move, UNALIGNED),
+  sse("MOVUPS", "np", ["0F 10 /r Vx Wx", "0F 11 /r Wx Vx"], "sse", moveWhole, UNALIGNED),
+  sse("MOVUPD", "p66", ["0F 10 /r Vx Wx", "0F 11 /r Wx Vx"], "sse2", moveWhole, UNALIGNED),
   sse("MOVSS", "f3", ["0F 10 /r Vd Wd"], "sse", moveScalar),
-  sse("MOVSS", "f3", ["0F 11 /r Wd Vd"], "sse", move),
+  sse("MOVSS", "f3", ["0F 11 /r Wd Vd"], "sse", moveScalar),
   sse("MOVSD", "f2", ["0F 10 /r Vq Wq"], "sse2", moveScalar),
-  sse("MOVSD", "f2", ["0F 11 /r Wq Vq"], "sse2", move),
+  sse("MOVSD", "f2", ["0F 11 /r Wq Vq"], "sse2", moveScalar),
   sse("MOVHLPS", "np", ["0F 12 /r Vq Ux"], "sse", (_m, dst, src) => dst!.write(i64x2.extract(src!.read(), 1))),
   sse("MOVLPS", "np", ["0F 12 /r Vq Mq"], "sse", move),
   sse("MOVLPS", "np", ["0F 13 /r Mq Vq"], "sse", move),
@@ -61,14 +75,14 @@ export const VECTOR_MOVES: readonly Row[] = [
     dst!.write(i8x16.shuffle(a, a, [4, 5, 6, 7, 4, 5, 6, 7, 12, 13, 14, 15, 12, 13, 14, 15]));
   }),
   sse("MOVDDUP", "f2", ["0F 12 /r Vx Wq"], "sse3", (_m, dst, src) => dst!.write(i64x2.splat(src!.read()))),
-  sse("MOVAPS", "np", ["0F 28 /r Vx Wx", "0F 29 /r Wx Vx"], "sse", move),
-  sse("MOVAPD", "p66", ["0F 28 /r Vx Wx", "0F 29 /r Wx Vx"], "sse2", move),
+  sse("MOVAPS", "np", ["0F 28 /r Vx Wx", "0F 29 /r Wx Vx"], "sse", moveWhole),
+  sse("MOVAPD", "p66", ["0F 28 /r Vx Wx", "0F 29 /r Wx Vx"], "sse2", moveWhole),
   sse("MOVNTPS", "np", ["0F 2B /r Mx Vx"], "sse", move),
   sse("MOVNTPD", "p66", ["0F 2B /r Mx Vx"], "sse2", move),
   sse("MOVNTDQ", "p66", ["0F E7 /r Mx Vx"], "sse2", move),
   sse("MOVNTDQA", "p66", ["0F 38 2A /r Vx Mx"], "sse4_1", move),
-  sse("MOVDQA", "p66", ["0F 6F /r Vx Wx", "0F 7F /r Wx Vx"], "sse2", move),
-  sse("MOVDQU", "f3", ["0F 6F /r Vx Wx", "0F 7F /r Wx Vx"], "sse2", move, UNALIGNED),
+  sse("MOVDQA", "p66", ["0F 6F /r Vx Wx", "0F 7F /r Wx Vx"], "sse2", moveWhole),
+  sse("MOVDQU", "f3", ["0F 6F /r Vx Wx", "0F 7F /r Wx Vx"], "sse2", moveWhole, UNALIGNED),
   sse("LDDQU", "f2", ["0F F0 /r Vx Mx"], "sse3", move, UNALIGNED),
   sse("MOVD", "p66", ["0F 6E /r Vd Ed"], "sse2", moveZeroing),
   sse("MOVD", "p66", ["0F 7E /r Ed Vd"], "sse2", move),

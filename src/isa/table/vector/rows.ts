@@ -1,7 +1,6 @@
 /** How vector rows are written: availability, prefixes and features around their semantics. */
-import { i32, type Value } from "../../../wasm/expression.ts";
-import { low64, v128 } from "../../../wasm/simd.ts";
-import type { Builder, Operand } from "../../builder.ts";
+import { i32 } from "../../../wasm/expression.ts";
+import type { Builder } from "../../builder.ts";
 import { type Row, row, type Semantics, type Traits } from "../../row.ts";
 import { MMX_STATE } from "../../vector/constants.ts";
 
@@ -70,14 +69,4 @@ export function mixed(
     enterMmx(m);
   };
   return sse(mnemonic, prefix, encodings, feature, body, traits);
-}
-
-/** A value of 32 or 64 bits in the low lanes of a vector, zero above. */
-export function zeroExtended(value: Value): Value {
-  return value.type === "i64" ? low64(value) : v128.fromI32(value);
-}
-
-/** Write the low lanes of a register operand and clear the others. */
-export function writeZeroing(operand: Operand, value: Value): void {
-  operand.vector!.set(zeroExtended(value));
 }

@@ -1,10 +1,10 @@
 /** Shuffles, blends, insertion and extraction of lanes, widening. SDM 2 under each name. */
 import { constantOf, i32, i64, type Value } from "../../../wasm/expression.ts";
-import { i8x16, i16x8, i32x4, i64x2, low64, v128 } from "../../../wasm/simd.ts";
+import { i8x16, i16x8, i32x4, i64x2, low64, v128, zeroExtended } from "../../../wasm/simd.ts";
 import type { Builder, Operand } from "../../builder.ts";
 import { explicitFlags, OSZAPC } from "../../flags.ts";
 import type { Row, Semantics } from "../../row.ts";
-import { mmx, sse, zeroExtended } from "./rows.ts";
+import { mmx, sse } from "./rows.ts";
 
 const RW = { dst: "rw" } as const;
 const ZERO = v128.const(0n);
