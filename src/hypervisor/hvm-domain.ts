@@ -28,9 +28,8 @@ import { type DomainProfile, RunProfile } from "./run-profile.ts";
 import type { StopReason } from "./stop-reason.ts";
 
 const PAGE = 4096;
+/** Between RAM and RAM: memory of devices, and ROM. The machine memory that RAM would take there holds what they need. */
 const HOLE = { start: 0xa0000, end: 0x100000 } as const;
-/** Room for ROM images behind guest RAM. */
-const ROM_BYTES = HOLE.end - 0xc0000;
 /** Host ms that the guest runs before the event loop gets its turn. */
 const SLICE_MS = 8;
 /** Entries into the guest between two looks at the host's clock, which is dear; so many port accesses count as one. */
@@ -76,7 +75,6 @@ export class HvmDomain {
 
   #controller: InterruptController | undefined;
   #roms: Rom[] = [];
-  #romEnd: number;
   readonly #counts = new Float64Array(EXIT_REASONS);
   #stop: StopReason | undefined;
   #paused = false;
@@ -103,7 +101,7 @@ export class HvmDomain {
     this.bus = new DomainIoBus();
     this.cpuModel = options.cpuModel ?? DEFAULT_CPU_MODEL;
     const processorOptions = {
-      machineBytes: options.memory + ROM_BYTES,
+      machineBytes: Math.max(options.memory, HOLE.end),
       bus: this.bus,
       ...cpuIdentity(this.cpuModel),
       compiler: { ...(options.compiler ?? DEFAULT_COMPILER), profile: options.profile === true },
@@ -124,7 +122,6 @@ export class HvmDomain {
       },
     };
     this.cpu.onFerr = () => this.onFerr();
-    this.#romEnd = MACHINE + options.memory;
     for (let frame = 0; frame < options.memory / PAGE; frame++) {
       const gpa = frame * PAGE;
       if (gpa < HOLE.start || gpa >= HOLE.end) this.cpu.setP2m(frame, MACHINE + gpa, P2M_TYPE.ram);
@@ -165,16 +162,16 @@ export class HvmDomain {
   /** Map a ROM image read-only at its base and serve its traps. Throws VmxonError("firmware") when it does not fit. */
   addRom(rom: Rom): void {
     const bytes = Math.ceil(rom.image.length / PAGE) * PAGE;
-    if (rom.base % PAGE !== 0 || this.#romEnd + bytes > MACHINE + this.memory.size + ROM_BYTES) {
+    if (rom.base % PAGE !== 0 || rom.base < HOLE.start || rom.base + bytes > HOLE.end) {
       throw new VmxonError(
         "firmware",
         `${rom.name}: a ROM image of ${rom.image.length} bytes does not fit at ${rom.base.toString(16)}h`,
       );
     }
-    this.cpu.u8.fill(0xff, this.#romEnd, this.#romEnd + bytes);
-    this.cpu.u8.set(rom.image, this.#romEnd);
-    for (let at = 0; at < bytes; at += PAGE) this.cpu.setP2m((rom.base + at) / PAGE, this.#romEnd + at, P2M_TYPE.rom);
-    this.#romEnd += bytes;
+    const machine = MACHINE + rom.base;
+    this.cpu.u8.fill(0xff, machine, machine + bytes);
+    this.cpu.u8.set(rom.image, machine);
+    for (let at = 0; at < bytes; at += PAGE) this.cpu.setP2m((rom.base + at) / PAGE, machine + at, P2M_TYPE.rom);
     this.#roms.push(rom);
   }
 
@@ -316,8 +313,7 @@ export class HvmDomain {
     }
     if (this.#lockstep) return;
     for (const { device, base, size } of this.bus.mmioRanges()) {
-      // The machine memory under the hole is nobody's.
-      if (!device.useDirect || base < HOLE.start || base + size > Math.min(HOLE.end, this.memory.size)) continue;
+      if (!device.useDirect || base < HOLE.start || base + size > HOLE.end) continue;
       let window = this.#windows.get(device);
       if (!window) {
         window = new DirectWindow(this.cpu, base, size);

@@ -137,7 +137,7 @@ export const RETURNS = { entries: 32, recordShift: 3, top: 256, stride: 512 } as
 /** Decoded operations. */
 export const OPERATIONS = 41 * MIB;
 export const OPERATIONS_BYTES = 23 * MIB;
-/** Machine memory: guest RAM, then ROM images. Machine offsets are offsets in the WebAssembly memory. */
+/** Machine memory: guest RAM, ROM images in it. Machine offsets are offsets in the WebAssembly memory. */
 export const MACHINE = 64 * MIB;
 
 /** Largest guest RAM in bytes: machine offsets must stay positive as signed words. */

@@ -27,7 +27,7 @@ const PAGE_64K = 65536;
 
 /** Options of a processor, its model among them. */
 export interface ProcessorOptions extends CpuIdentity {
-  /** Bytes of machine memory: guest RAM and ROM images. */
+  /** Bytes of machine memory: guest RAM, and what stands in its place. */
   readonly machineBytes: number;
   readonly bus: MmioBus;
   /** How to compile; not at all when it is left out. */

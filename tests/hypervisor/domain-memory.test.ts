@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { HvmDomain } from "../../src/hypervisor/hvm-domain.ts";
+import { MAX_RAM } from "../../src/processor/memory-map.ts";
 
 const MEMORY = 1 << 20;
 const RAM_END = 0xa0000;
@@ -78,6 +79,20 @@ test("every width reads what every width wrote, wherever it lies", () => {
 
 test("the size is that of RAM, hole included", () => {
   assert.equal(build().domain.memory.size, MEMORY);
+});
+
+test("a ROM is where it was put, beside the least and the most memory", () => {
+  for (const memory of [1 << 16, MAX_RAM]) {
+    const domain = new HvmDomain({ memory, clock: "instructions" });
+    domain.addRom({ name: "bios", base: 0xf0000, image: Uint8Array.of(0xea, 0x5b), services: new Map() });
+    assert.deepEqual(
+      [0, 1, 2].map((at) => domain.memory.read8(0xf0000 + at)),
+      [0xea, 0x5b, 0xff],
+    );
+    domain.memory.write8(0xf0000, 0);
+    domain.memory.write8(memory - 1, 0x77);
+    assert.deepEqual([domain.memory.read8(0xf0000), domain.memory.read8(memory - 1)], [0xea, 0x77]);
+  }
 });
 
 test("a ROM that does not fit is refused by name", () => {
