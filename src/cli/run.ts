@@ -5,7 +5,7 @@ import { VmxonError } from "../common/errors.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { Domain } from "../toolstack/domain.ts";
 import type { Host } from "../toolstack/host.ts";
-import { NODE_HOST } from "../toolstack/node/host.ts";
+import { NODE_HOST, preferMainThread } from "../toolstack/node/host.ts";
 import { assignFiles } from "./assign-files.ts";
 import { EXIT } from "./exit-status.ts";
 import { helpText } from "./help.ts";
@@ -38,6 +38,7 @@ export async function run(args: readonly string[]): Promise<number> {
   requireSomethingToBoot(options);
   config.name ??= nameOf(options);
   const onTerminal = chooseScreen(options);
+  preferMainThread();
   domain = await Domain.create(config, { host });
   for (const notice of domain.notices) say(notice);
 

@@ -47,7 +47,7 @@ function orderOf(bytes: Uint8Array, has: (feature: string) => boolean): RegionOr
       blocksOn: () => [CODE],
     },
     { head: 0, others: [] },
-    { instructions: 200, pages: 1 },
+    { instructions: 200, straight: 200, pages: 1 },
   )!;
   const words = [1, 2, 3, 4, 5, 6];
   return {

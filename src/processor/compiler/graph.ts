@@ -35,8 +35,13 @@ export interface GraphRoots {
 
 export interface GraphLimits {
   readonly instructions: number;
+  /** Instructions of a region of few blocks: long straight code takes engines less time than many ways through it. */
+  readonly straight: number;
   readonly pages: number;
 }
+
+/** Blocks that are few. */
+const FEW_BLOCKS = 16;
 
 /** Collect the blocks of the region with these roots. */
 export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLimits): RegionGraph | undefined {
@@ -46,6 +51,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
   const starts = new Map<number, Draft>();
   const pages = new Map<number, number>();
   let instructions = 0;
+  const room = (): number => (drafts.size < FEW_BLOCKS ? limits.straight : limits.instructions) - instructions;
   const machineOf = (offset: number): number => {
     const distance = offset >> 12;
     let page = pages.get(distance);
@@ -91,7 +97,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
     if (terminator.kind !== "goto" || returnTo === undefined || terminator.target === returnTo) return;
     const before = new Set(pages.keys());
     const context = { source, machineOf, nextCopy: () => ++copied };
-    const called = inlineCall(context, terminator.target, returnTo, limits.instructions - instructions);
+    const called = inlineCall(context, terminator.target, returnTo, room());
     if (!called) {
       for (const distance of pages.keys()) if (!before.has(distance)) pages.delete(distance);
       return;
@@ -105,7 +111,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
   for (;;) {
     if (queue.length === 0 && computed) takeTargets();
     const offset = queue.shift();
-    if (offset === undefined || instructions >= limits.instructions) break;
+    if (offset === undefined || room() <= 0) break;
     if (drafts.has(offset)) continue;
     const inside = starts.get(offset);
     if (inside) {
@@ -121,7 +127,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
       if (pages.size > before) pages.delete(offset >> 12);
       continue;
     }
-    const draft = decodeBlock(source, offset, machine, limits.instructions - instructions, drafts, starts);
+    const draft = decodeBlock(source, offset, machine, room(), drafts, starts);
     if (!draft) {
       if (pages.size > before) pages.delete(offset >> 12);
       continue;

@@ -27,8 +27,8 @@ export interface CodeKnowledge {
 
 const PAGE = 4096;
 /** How much code a region takes at first, and one that is made anew because it should have more. */
-const FIRST_LIMITS = { instructions: 240, pages: 4 } as const;
-const LIMITS = { instructions: 600, pages: CODE_REF.pages } as const;
+const FIRST_LIMITS = { instructions: 120, straight: 400, pages: 4 } as const;
+const LIMITS = { instructions: 200, straight: 600, pages: CODE_REF.pages } as const;
 /** A page further away than this is no part of a region. */
 const REACH = 512;
 /** A block is worth its code when it was executed the threshold's 2^-n part. */

@@ -8,6 +8,7 @@ import { VmxonError } from "../../common/errors.ts";
 import type { BlockBackend } from "../../hypervisor/backend.ts";
 import { type GeneratorThread, RegionGenerator } from "../../processor/compiler/generator.ts";
 import type { Host, SerialTarget } from "../host.ts";
+import { yieldToMainThread } from "./priority.ts";
 
 // Compiled regions say which of their branches are hardly ever taken. V8 listens to that (WebAssembly branch hinting) only
 // when it is told to, and then runs them 1.2 to 1.5 times as fast.
@@ -181,12 +182,24 @@ function fileSerial(name: string): Promise<SerialTarget> {
   });
 }
 
+let mainThreadFirst = false;
+
+/**
+ * The process is there for the guest that runs on its main thread: from now on other threads get what that one leaves
+ * them. For commands; whoever embeds a domain knows better what else the process does.
+ */
+export function preferMainThread(): void {
+  mainThreadFirst = true;
+  yieldToMainThread();
+}
+
 /** A worker thread that lets the process end while it waits. */
 function startGenerator(): GeneratorThread {
   // V8 compiles functions when they are first called, on the thread that calls them. Those of modules that come from now on
   // are compiled with the module: on the worker's thread.
   setFlagsFromString("--no-wasm-lazy-compilation");
   const worker = new Worker(new URL("./generator.js", import.meta.url), { execArgv: [] });
+  if (mainThreadFirst) worker.once("online", yieldToMainThread);
   return {
     post: (message) => worker.postMessage(message),
     onMessage(listener) {
