@@ -40,6 +40,8 @@ export interface GraphLimits {
   readonly pages: number;
 }
 
+/** Targets of computed jumps are looked for this far from them: what else is on their page has to do with others. */
+const NEAR = 1024;
 /** Blocks that are few. */
 const FEW_BLOCKS = 16;
 
@@ -68,7 +70,8 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
   const queue: number[] = [entry, ...roots.others];
   const wanted = new Set<number>(given);
   const targets = new Set<number>();
-  let computed = false;
+  /** Blocks that end with a computed jump or call, besides returns. */
+  const jumps: number[] = [];
   /** Pages whose blocks were taken as targets of computed jumps. */
   const searched = new Set<number>();
   const want = (offset: number): void => {
@@ -82,6 +85,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
       searched.add(distance);
       for (const machine of source.blocksOn(page)) {
         const offset = distance * PAGE + (machine & (PAGE - 1));
+        if (!jumps.some((from) => Math.abs(from - offset) <= NEAR)) continue;
         // What direct jumps lead to anyway need not be an entry, too, which would spoil its loop.
         if (drafts.has(offset) || starts.has(offset)) continue;
         targets.add(offset);
@@ -109,7 +113,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
     want(returnTo);
   };
   for (;;) {
-    if (queue.length === 0 && computed) takeTargets();
+    if (queue.length === 0 && jumps.length > 0) takeTargets();
     const offset = queue.shift();
     if (offset === undefined || room() <= 0) break;
     if (drafts.has(offset)) continue;
@@ -142,7 +146,10 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
       want(terminator.taken);
     } else if (terminator.kind === "goto" && !copies.has(terminator.target)) want(terminator.target);
     if (draft.returnTo !== undefined) want(draft.returnTo);
-    if (terminator.kind === "indirect" && !isReturn(draft)) computed = true;
+    if (terminator.kind === "indirect" && !isReturn(draft)) {
+      jumps.push(offset);
+      searched.clear();
+    }
   }
   if (!drafts.has(entry)) return undefined;
   const blocks = new Map<number, RegionBlock>([...drafts, ...copies]);
@@ -151,7 +158,7 @@ export function discover(source: CodeSource, roots: GraphRoots, limits: GraphLim
     pages: [...pages].map(([distance, machine]) => ({ distance, machine })),
     instructions,
     targets,
-    computed,
+    computed: jumps.length > 0,
     exits: exitsOf(blocks, source),
   };
 }

@@ -65,7 +65,7 @@ export class RegionSelection {
   make(machine: number, eip: number, mode: number): Region | undefined {
     const roots = { head: eip & (PAGE - 1), others: [] };
     const taken = (at: number): boolean => this.#taken(at, mode, undefined);
-    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, roots, FIRST_LIMITS, taken);
+    const graph = this.#discover(machine & -PAGE, eip & -PAGE, mode, roots, FIRST_LIMITS, taken, undefined);
     return graph && new Region(mode, graph, [], eip & -PAGE);
   }
 
@@ -85,7 +85,7 @@ export class RegionSelection {
     const extra = direct ? old.extra : [...old.extra, place.offset];
     const others = [...new Set([...old.extra, place.offset])];
     const taken = merge ? () => false : (at: number): boolean => this.#taken(at, old.mode, old);
-    const graph = this.#discover(page, origin, old.mode, { head: old.head, others }, LIMITS, taken);
+    const graph = this.#discover(page, origin, old.mode, { head: old.head, others }, LIMITS, taken, old);
     if (!graph) return undefined;
     old.replaced = true;
     const region = new Region(old.mode, graph, extra, origin);
@@ -134,10 +134,15 @@ export class RegionSelection {
     roots: GraphRoots,
     limits: GraphLimits,
     taken: (machine: number) => boolean,
+    own: Region | undefined,
   ): RegionGraph | undefined {
     const { cpu, has, threshold, immediate } = this.#known;
     const table = executeTable(mode);
     const enough = -threshold + Math.max(1, threshold >> WORTH_SHIFT);
+    const isElsewhere =
+      (machine: number) =>
+      (region: Region): boolean =>
+        region !== own && region.mode === mode && region.has(machine);
     const isHot = (count: number): boolean => count > 0 || count >= enough || count < -threshold;
     return discover(
       {
@@ -165,7 +170,8 @@ export class RegionSelection {
               (block) => cpu.i32[(block + BLOCK.mode) >> 2] === mode && isHot(cpu.i32[(block + BLOCK.code) >> 2]!),
             )
             .map((block) => cpu.i32[(block + BLOCK.machine) >> 2]!)
-            .filter((machine) => (machine & -PAGE) === on),
+            // What is part of another region is reached there, by direct jumps: no target of this one's.
+            .filter((machine) => (machine & -PAGE) === on && !this.#known.index.onPage(on).some(isElsewhere(machine))),
       },
       roots,
       limits,
