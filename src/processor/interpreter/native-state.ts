@@ -19,60 +19,58 @@ const SIGN_EXPONENT = 8;
 
 /** Host address of FXSAVE's image, if it is plain and aligned and nothing raises #NM. */
 function image(m: Native, table: "readTable" | "writeTable"): Value {
+  const { f } = m;
   m.bailIf(i32.and(m.field("cr0"), CR0.EM | CR0.TS));
-  const linear = f(m, operand(m, FXSAVE_BYTES, table === "writeTable"));
+  const linear = f.let(operand(m, FXSAVE_BYTES, table === "writeTable"));
   m.bailIf(i32.and(linear, ALIGNMENT - 1));
-  return m.host(f(m, m.field(table)), linear, FXSAVE_BYTES);
-}
-
-function f(m: Native, value: Value): Value {
-  return m.f.let(value);
+  return m.host(f.let(m.field(table)), linear, FXSAVE_BYTES);
 }
 
 /** Address of ST(index), less that of the x87's registers. */
 function stackRegister(m: Native, fsw: Value, index: number): Value {
+  const { f } = m;
   const offset = i32.add(i32.shrU(fsw, TOP_TO_OFFSET), index * FPU_STRIDE);
-  return f(m, i32.add(m.s, i32.and(offset, OFFSET_MASK)));
+  return f.let(i32.add(m.s, i32.and(offset, OFFSET_MASK)));
 }
 
 function fxsave(m: Native): void {
-  const { f: out, s } = m;
+  const { f, s } = m;
   const at = image(m, "writeTable");
-  const fsw = f(m, m.field("fsw"));
-  out.store16(at, m.field("fcw"), FXSAVE.fcw);
-  out.store16(at, fsw, FXSAVE.fsw);
-  out.store16(at, i32.and(m.field("ftw"), 0xff), FXSAVE.ftw);
-  out.store16(at, i32.and(m.field("fop"), FOP_MASK), FXSAVE.fop);
-  out.store32(at, m.field("fip"), FXSAVE.fip);
-  out.store32(at, i32.and(m.field("fcs"), 0xffff), FXSAVE.fcs);
-  out.store32(at, m.field("fdp"), FXSAVE.fdp);
-  out.store32(at, i32.and(m.field("fds"), 0xffff), FXSAVE.fds);
-  out.store32(at, m.field("mxcsr"), FXSAVE.mxcsr);
-  out.store32(at, MXCSR_VALID, FXSAVE.mxcsrMask);
+  const fsw = f.let(m.field("fsw"));
+  f.store16(at, m.field("fcw"), FXSAVE.fcw);
+  f.store16(at, fsw, FXSAVE.fsw);
+  f.store16(at, i32.and(m.field("ftw"), 0xff), FXSAVE.ftw);
+  f.store16(at, i32.and(m.field("fop"), FOP_MASK), FXSAVE.fop);
+  f.store32(at, m.field("fip"), FXSAVE.fip);
+  f.store32(at, i32.and(m.field("fcs"), 0xffff), FXSAVE.fcs);
+  f.store32(at, m.field("fdp"), FXSAVE.fdp);
+  f.store32(at, i32.and(m.field("fds"), 0xffff), FXSAVE.fds);
+  f.store32(at, m.field("mxcsr"), FXSAVE.mxcsr);
+  f.store32(at, MXCSR_VALID, FXSAVE.mxcsrMask);
   for (let index = 0; index < REGISTERS; index++) {
     const register = stackRegister(m, fsw, index);
     const slot = FXSAVE.registers + index * FPU_STRIDE;
-    out.store64(at, i64.load(register, FPU_REGS), slot);
-    out.store64(at, i64.extendU(i32.load16u(register, FPU_REGS + SIGN_EXPONENT)), slot + SIGN_EXPONENT);
+    f.store64(at, i64.load(register, FPU_REGS), slot);
+    f.store64(at, i64.extendU(i32.load16u(register, FPU_REGS + SIGN_EXPONENT)), slot + SIGN_EXPONENT);
   }
-  out.if(i32.and(m.field("cr4"), CR4.OSFXSR), () => {
+  f.if(i32.and(m.field("cr4"), CR4.OSFXSR), () => {
     for (let index = 0; index < REGISTERS; index++)
-      out.store128(at, v128.load(s, XMM_REGS + index * XMM_STRIDE), FXSAVE.xmm + index * 16);
+      f.store128(at, v128.load(s, XMM_REGS + index * XMM_STRIDE), FXSAVE.xmm + index * 16);
   });
-  out.result(STATUS.next);
+  f.result(STATUS.next);
 }
 
 function fxrstor(m: Native): void {
-  const { f: out, s } = m;
+  const { f, s } = m;
   const at = image(m, "readTable");
-  const sse = f(m, i32.and(m.field("cr4"), CR4.OSFXSR));
-  const mxcsr = f(m, i32.load(at, FXSAVE.mxcsr));
+  const sse = f.let(i32.and(m.field("cr4"), CR4.OSFXSR));
+  const mxcsr = f.let(i32.load(at, FXSAVE.mxcsr));
   m.bailIf(i32.and(i32.ne(sse, 0), i32.ne(i32.and(mxcsr, ~MXCSR_VALID), 0)));
-  const fcw = f(m, i32.or(i32.and(i32.load16u(at, FXSAVE.fcw), FCW_WRITABLE), FCW_FIXED));
-  const status = f(m, i32.load16u(at, FXSAVE.fsw));
+  const fcw = f.let(i32.or(i32.and(i32.load16u(at, FXSAVE.fcw), FCW_WRITABLE), FCW_FIXED));
+  const status = f.let(i32.load16u(at, FXSAVE.fsw));
   const pending = i32.and(i32.and(status, i32.xor(fcw, -1)), EXCEPTIONS);
   const summary = i32.select(pending, FSW.ES | FSW.B, 0);
-  const fsw = f(m, i32.or(i32.and(status, ~(FSW.ES | FSW.B)), summary));
+  const fsw = f.let(i32.or(i32.and(status, ~(FSW.ES | FSW.B)), summary));
   m.setField("fcw", fcw);
   m.setField("fsw", fsw);
   m.setField("ftw", i32.load8u(at, FXSAVE.ftw));
@@ -84,32 +82,32 @@ function fxrstor(m: Native): void {
   for (let index = 0; index < REGISTERS; index++) {
     const register = stackRegister(m, fsw, index);
     const slot = FXSAVE.registers + index * FPU_STRIDE;
-    out.store64(register, i64.load(at, slot), FPU_REGS);
-    out.store16(register, i32.load16u(at, slot + SIGN_EXPONENT), FPU_REGS + SIGN_EXPONENT);
+    f.store64(register, i64.load(at, slot), FPU_REGS);
+    f.store16(register, i32.load16u(at, slot + SIGN_EXPONENT), FPU_REGS + SIGN_EXPONENT);
   }
-  out.if(sse, () => {
+  f.if(sse, () => {
     m.setField("mxcsr", mxcsr);
     for (let index = 0; index < REGISTERS; index++)
-      out.store128(s, v128.load(at, FXSAVE.xmm + index * 16), XMM_REGS + index * XMM_STRIDE);
+      f.store128(s, v128.load(at, FXSAVE.xmm + index * 16), XMM_REGS + index * XMM_STRIDE);
   });
-  out.result(STATUS.next);
+  f.result(STATUS.next);
 }
 
 /** The operand's address is computed behind the pop (SDM 2B POP). */
 function popMemory(m: Native): void {
-  const { f: out, s, shared } = m;
+  const { f, s, shared } = m;
   m.bailIf(i32.or(i32.eqz(i32.and(m.record("shape"), SHAPE.memory)), i32.ne(m.record("size"), 4)));
   m.bailIf(m.stackNotFlat());
-  const esp = f(m, m.gpr(GPR.esp));
-  const value = f(m, i32.load(m.host(f(m, m.field("readTable")), esp, 4)));
+  const esp = f.let(m.gpr(GPR.esp));
+  const value = f.let(i32.load(m.host(f.let(m.field("readTable")), esp, 4)));
   m.setGpr(GPR.esp, i32.add(esp, 4));
   const undo = (): void => m.setGpr(GPR.esp, esp);
-  const offset = f(m, call(shared.effectiveAddress, s, m.pc));
-  const linear = f(m, call(shared.segment, s, m.record("segment"), offset, 3, 1));
+  const offset = f.let(call(shared.effectiveAddress, s, m.pc));
+  const linear = f.let(call(shared.segment, s, m.record("segment"), offset, 3, 1));
   m.faultCheck(undo);
-  out.do(call(shared.write32, s, linear, value));
+  f.do(call(shared.write32, s, linear, value));
   m.faultCheck(undo);
-  out.result(STATUS.next);
+  f.result(STATUS.next);
 }
 
 export const STATE_NATIVES: Readonly<Record<string, (m: Native) => void>> = { fxsave, fxrstor, popMemory };
