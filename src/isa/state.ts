@@ -59,6 +59,8 @@ export const XMM_REGS = FPU_SCRATCH + 64;
 export const XMM_STRIDE = 32;
 /** Bytes from one x87 (and MMX) register to the next. */
 export const FPU_STRIDE = 16;
+/** Bytes from a register's significand to its sign and exponent. */
+export const FPU_SIGN_EXPONENT = 8;
 /** Bits of the field `vectorGate`: SSE and MMX may not run, unmasked SIMD exceptions are #UD and not #XM. */
 export const VECTOR_GATE = { sse: 1, mmx: 2, exception: 4 } as const;
 

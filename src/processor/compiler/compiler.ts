@@ -19,7 +19,7 @@ import {
   regionRecordAt,
 } from "../memory-map.ts";
 import { granules } from "../shadow.ts";
-import type { RegionInstruction } from "./blocks.ts";
+import { PAGE, type RegionInstruction } from "./blocks.ts";
 import { Generation, type RegionOrder } from "./generation.ts";
 import { GenerationQueue } from "./generation-queue.ts";
 import type { RegionGenerator } from "./generator.ts";
@@ -67,7 +67,6 @@ export interface CompilerHost {
   blocksOn(page: number): readonly number[];
 }
 
-const PAGE = 4096;
 /** Executions of a block before it is looked at again, after it was found to be part of a region being made. */
 const LATER = 1 << 16;
 /** Executions until a block is looked at again whose neighbours are being compiled: a part of the threshold. */

@@ -4,7 +4,7 @@
  */
 import type { Builder, Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
 import { EFLAGS, type FlagOp } from "../../isa/flags.ts";
-import { FIELD, type FieldName, SEG, VECTOR_GATE, ZERO_SLOT } from "../../isa/state.ts";
+import { FIELD, type FieldName, FPU_SIGN_EXPONENT, SEG, VECTOR_GATE, ZERO_SLOT } from "../../isa/state.ts";
 import { MXCSR_DEFAULT, MXCSR_FLAGS } from "../../isa/vector/constants.ts";
 import { RUNTIME, type RuntimeName } from "../../isa/vector/runtime.ts";
 import { type I32, i32, KIND, OP, Value } from "../../wasm/expression.ts";
@@ -19,7 +19,7 @@ import type { FlagState } from "./flag-state.ts";
 import type { RegionContext } from "./region-context.ts";
 import { RegionMemory } from "./region-memory.ts";
 import { MemoryOperand, makeOperand, operandPlans, RegisterOperand } from "./region-operands.ts";
-import { SIGN_EXPONENT, VectorOperand, vectorRegister } from "./region-vectors.ts";
+import { VectorOperand, vectorRegister } from "./region-vectors.ts";
 
 /** How the last instruction of a block ends it. */
 export type Ending =
@@ -390,7 +390,7 @@ export class RegionBuilder implements Builder {
     const host = this.f.let(hostAddress(i32.const(this.#context.writeTable), linear));
     this.#context.leaveIf(notPlain(host, EXTENDED_BYTES));
     this.f.store64(host, significand);
-    this.f.store16(host, signExponent, SIGN_EXPONENT);
+    this.f.store16(host, signExponent, FPU_SIGN_EXPONENT);
     return address;
   }
 

@@ -3,15 +3,14 @@
  * scalar arithmetic, its lowest lane is a float local of its own, which costs no lane instructions.
  */
 import type { Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
-import { FPU_REGS, FPU_STRIDE, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
+import { FPU_REGS, FPU_SIGN_EXPONENT, FPU_STRIDE, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
 import { f32, f64, type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter, Local } from "../../wasm/function.ts";
 import { f32x4, f64x2, i16x8, i32x4, i64x2, v128, withLowest, zeroExtended } from "../../wasm/simd.ts";
 import { STATE } from "../memory-map.ts";
 import type { RegionContext } from "./region-context.ts";
 
-/** Offset of sign and exponent in an x87 register, and what an MMX write puts there (SDM 3A 12.2). */
-export const SIGN_EXPONENT = 8;
+/** What an MMX write puts into sign and exponent (SDM 3A 12.2). */
 const MMX_EXPONENT = 0xffff;
 const XMM_BITS = 128;
 const MMX_BITS = 64;
@@ -152,7 +151,7 @@ class StateVector implements VectorRegister {
       return;
     }
     f.store64(STATE, value, this.#offset);
-    f.store16(STATE, MMX_EXPONENT, this.#offset + SIGN_EXPONENT);
+    f.store16(STATE, MMX_EXPONENT, this.#offset + FPU_SIGN_EXPONENT);
   }
 
   setScalar(value: Value): void {

@@ -7,6 +7,7 @@ import { type Cpu, MODE } from "../cpu.ts";
 import { hashRecord } from "../interpreter/block-hash.ts";
 import { BLOCK, CODE_REF } from "../interpreter/record.ts";
 import { EXECUTE_TABLE, REGION, regionRecordAt, SHADOW, USER_TABLES } from "../memory-map.ts";
+import { PAGE } from "./blocks.ts";
 import { discover, type GraphLimits, type GraphRoots, type RegionGraph } from "./graph.ts";
 import { Region, type RegionIndex } from "./region-record.ts";
 
@@ -25,7 +26,6 @@ export interface CodeKnowledge {
   entryAt(machine: number, mode: number): Region | undefined;
 }
 
-const PAGE = 4096;
 /** How much code a region takes at first, and one that is made anew because it should have more. */
 const FIRST_LIMITS = { instructions: 120, straight: 400, pages: 4 } as const;
 const LIMITS = { instructions: 200, straight: 600, pages: CODE_REF.pages } as const;

@@ -2,7 +2,7 @@
  * The x87 of a region while it is compiled: registers, tags, status and control word, last instruction, all in locals
  * from where they are loaded to where they are stored, and what is known of them at the present point of the code.
  */
-import { FIELD, type FieldName, FPU_REGS, SEG, segmentField, VECTOR_GATE } from "../../isa/state.ts";
+import { FIELD, type FieldName, FPU_REGS, FPU_SIGN_EXPONENT, SEG, segmentField, VECTOR_GATE } from "../../isa/state.ts";
 import { CONDITION, EXCEPTIONS, FSW } from "../../isa/x87/constants.ts";
 import type { Extended } from "../../isa/x87/emit.ts";
 import { FLAG_SHIFT, PACKED_STICKY } from "../../isa/x87/fast.ts";
@@ -20,8 +20,6 @@ const SLOT_MASK = SLOTS - 1;
 const TOP_TO_OFFSET = 7;
 const OFFSET_MASK = 0x70;
 const OFFSET_SHIFT = 4;
-/** Bytes from a register's significand to its sign and exponent. */
-const SIGN_EXPONENT = 8;
 const SEGMENT_STRIDE = segmentField(1, "selector") - segmentField(0, "selector");
 
 interface Register {
@@ -131,7 +129,7 @@ export class X87State {
       if (!(this.#slots & (1 << slot))) continue;
       const { signExponent, significand } = this.#registers[slot]!;
       const offset = f.let(this.#offset(slot));
-      f.set(signExponent, i32.load16u(offset, STATE + FPU_REGS + SIGN_EXPONENT));
+      f.set(signExponent, i32.load16u(offset, STATE + FPU_REGS + FPU_SIGN_EXPONENT));
       f.set(significand, i64.load(offset, STATE + FPU_REGS));
     }
   }
@@ -148,7 +146,7 @@ export class X87State {
       if (!(this.#slots & (1 << slot))) continue;
       const { signExponent, significand } = this.#registers[slot]!;
       const offset = f.let(this.#offset(slot));
-      f.store16(offset, signExponent.get, STATE + FPU_REGS + SIGN_EXPONENT);
+      f.store16(offset, signExponent.get, STATE + FPU_REGS + FPU_SIGN_EXPONENT);
       f.store64(offset, significand.get, STATE + FPU_REGS);
     }
     f.if(i32.geS(this.#opcode.get, 0), () => {

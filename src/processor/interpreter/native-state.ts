@@ -1,5 +1,5 @@
 /** Natives: FXSAVE and FXRSTOR, and POP to memory. */
-import { FPU_REGS, FPU_STRIDE, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
+import { FPU_REGS, FPU_SIGN_EXPONENT, FPU_STRIDE, GPR, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
 import { MXCSR_VALID } from "../../isa/vector/constants.ts";
 import { EXCEPTIONS, FCW_FIXED, FCW_WRITABLE, FSW } from "../../isa/x87/constants.ts";
 import { FOP_MASK, FXSAVE, FXSAVE_BYTES } from "../../isa/x87/environment.ts";
@@ -15,7 +15,6 @@ const TOP_TO_OFFSET = 7;
 const OFFSET_MASK = 0x70;
 const REGISTERS = 8;
 const ALIGNMENT = 16;
-const SIGN_EXPONENT = 8;
 
 /** Host address of FXSAVE's image, if it is plain and aligned and nothing raises #NM. */
 function image(m: Native, table: "readTable" | "writeTable"): Value {
@@ -51,7 +50,7 @@ function fxsave(m: Native): void {
     const register = stackRegister(m, fsw, index);
     const slot = FXSAVE.registers + index * FPU_STRIDE;
     f.store64(at, i64.load(register, FPU_REGS), slot);
-    f.store64(at, i64.extendU(i32.load16u(register, FPU_REGS + SIGN_EXPONENT)), slot + SIGN_EXPONENT);
+    f.store64(at, i64.extendU(i32.load16u(register, FPU_REGS + FPU_SIGN_EXPONENT)), slot + FPU_SIGN_EXPONENT);
   }
   f.if(i32.and(m.field("cr4"), CR4.OSFXSR), () => {
     for (let index = 0; index < REGISTERS; index++)
@@ -83,7 +82,7 @@ function fxrstor(m: Native): void {
     const register = stackRegister(m, fsw, index);
     const slot = FXSAVE.registers + index * FPU_STRIDE;
     f.store64(register, i64.load(at, slot), FPU_REGS);
-    f.store16(register, i32.load16u(at, slot + SIGN_EXPONENT), FPU_REGS + SIGN_EXPONENT);
+    f.store16(register, i32.load16u(at, slot + FPU_SIGN_EXPONENT), FPU_REGS + FPU_SIGN_EXPONENT);
   }
   f.if(sse, () => {
     m.setField("mxcsr", mxcsr);

@@ -1,6 +1,6 @@
 /** Vector registers and operands of the interpreter's arms: XMM and MMX registers in the state page. */
 import type { Operand, VectorKind, VectorRegister } from "../../isa/builder.ts";
-import { FPU_REGS, FPU_STRIDE, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
+import { FPU_REGS, FPU_SIGN_EXPONENT, FPU_STRIDE, XMM_REGS, XMM_STRIDE } from "../../isa/state.ts";
 import { f32, f64, type I32, type I64, i32, i64, type Value } from "../../wasm/expression.ts";
 import type { FunctionWriter } from "../../wasm/function.ts";
 import { v128, zeroExtended } from "../../wasm/simd.ts";
@@ -9,8 +9,6 @@ import { VECTOR_SLOT } from "./record.ts";
 
 /** Sign and exponent that an MMX write leaves in the x87 register it aliases (SDM 3A 12.2). */
 const MMX_EXPONENT = 0xffff;
-/** Offset of sign and exponent in an x87 register. */
-const SIGN_EXPONENT = 8;
 
 /** The register at `base` + `offset`, an expression and a constant. */
 function registerAt(f: FunctionWriter, kind: VectorKind, base: () => Value, offset: number): VectorRegister {
@@ -24,7 +22,7 @@ function registerAt(f: FunctionWriter, kind: VectorKind, base: () => Value, offs
   }
   const set = (value: Value): void => {
     f.store64(base(), value, offset);
-    f.store16(base(), MMX_EXPONENT, offset + SIGN_EXPONENT);
+    f.store16(base(), MMX_EXPONENT, offset + FPU_SIGN_EXPONENT);
   };
   return {
     get: () => f.let(i64.load(base(), offset)),
