@@ -77,6 +77,11 @@ export class DomainIoBus implements IoBus {
     return range && size <= (range.width ?? 4) ? { device: range.device, offset: port - range.base } : undefined;
   }
 
+  /** True when a device has claimed the page of a guest-physical address. */
+  mmioAt(gpa: number): boolean {
+    return this.#pages.has(Math.floor(gpa / 4096));
+  }
+
   mmioRead(gpa: number, size: AccessSize): number {
     const range = this.#pages.get(Math.floor(gpa / 4096));
     return range ? range.device.read(gpa - range.base, size) >>> 0 : OPEN_BUS[size];
