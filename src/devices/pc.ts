@@ -158,7 +158,7 @@ export function createPc(options: PcOptions): Pc {
     drives: options.floppies,
   });
   const ide = IDE.map(
-    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), disks: options.disks.slice(2 * i, 2 * i + 2) }),
+    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), memory, disks: options.disks.slice(2 * i, 2 * i + 2) }),
   );
   const uarts = SERIAL.map(({ irq }, i) => {
     const sink = options.serial[i];

@@ -98,6 +98,8 @@ export interface GuestMemory {
   write8(gpa: number, value: number): void;
   write16(gpa: number, value: number): void;
   write32(gpa: number, value: number): void;
+  /** True when RAM, ROM or a device answers at each of `length` addresses from `gpa` on: a bus master gets no abort. */
+  answers(gpa: number, length: number): boolean;
   /** Copy `target.length` bytes out of guest memory. */
   read(gpa: number, target: Uint8Array): void;
   /** Copy `source` into guest memory. */

@@ -4,6 +4,8 @@ import type { GuestMemory } from "./device.ts";
 import type { DomainIoBus } from "./io-bus.ts";
 
 const PAGE = 4096;
+/** Guest-physical addresses that a bus master can name. */
+const ADDRESSES = 2 ** 32;
 
 export class DomainMemory implements GuestMemory {
   readonly size: number;
@@ -71,6 +73,13 @@ export class DomainMemory implements GuestMemory {
     }
     this.#cpu.view.setInt32(machine, value, true);
     this.#cpu.noteForeignWrite(machine, 4);
+  }
+
+  answers(gpa: number, length: number): boolean {
+    if (gpa + length > ADDRESSES) return false;
+    for (let at = gpa - (gpa % PAGE); at < gpa + length; at += PAGE)
+      if (this.#cpu.machineOf(at) < 0 && !this.#bus.mmioAt(at / PAGE)) return false;
+    return true;
   }
 
   read(gpa: number, target: Uint8Array): void {

@@ -41,6 +41,10 @@ export class FakeMemory implements GuestMemory {
     return gpa >= 0 && gpa + bytes <= this.size;
   }
 
+  answers(gpa: number, length: number): boolean {
+    return this.holds(gpa, length);
+  }
+
   read8(gpa: number): number {
     return this.holds(gpa, 1) ? this.view.getUint8(gpa) : 0xff;
   }
