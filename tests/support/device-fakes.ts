@@ -10,6 +10,7 @@ import type {
   Placement,
   PortDevice,
   PortRange,
+  ShadowControl,
 } from "../../src/hypervisor/device.ts";
 
 /** A line that remembers its level and counts its rising edges. */
@@ -249,6 +250,9 @@ function movableIn<Range extends { readonly base: number }>(
     },
   };
 }
+
+/** A board without ROM to shadow. */
+export const NO_SHADOW: ShadowControl = { shadow() {}, openSmram() {} };
 
 /** A video adapter that is not there. */
 export const NO_VIDEO: { ports: PortDevice; memory: PortDevice; reset(): void } = {
