@@ -104,7 +104,7 @@ export class Machine {
       a20: { set: (level) => this.setA20(level) },
       reset: () => {},
       floppies,
-      disks: deps.disks ?? [],
+      units: deps.disks ?? [],
       serial: [{ write: (byte) => this.sent.push(byte) }],
       vga: NO_VIDEO,
     });

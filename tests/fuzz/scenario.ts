@@ -262,7 +262,7 @@ export async function runScenario(
     a20: { set: (level) => domain.setA20(level) },
     reset: () => domain.reset(),
     floppies: [floppy],
-    disks: [disk],
+    units: [disk],
     serial: [{ write() {} }],
     vga,
   });
