@@ -4,7 +4,7 @@ import { Vga } from "../devices/vga/vga.ts";
 import { romBios } from "../firmware/rombios/rom.ts";
 import { vgaBios } from "../firmware/vgabios/rom.ts";
 import { buildMemoryMap, loadFirmware } from "../firmware/vmxloader.ts";
-import type { Disk, Display, FloppyDrive } from "../hypervisor/backend.ts";
+import type { CdMedium, Display, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import { HvmDomain } from "../hypervisor/hvm-domain.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
@@ -28,6 +28,8 @@ export interface Machine {
   readonly keyQueue: KeyQueue;
   /** Bytes for the guest, one function for each serial port: it returns how many were taken. */
   readonly serialInputs: readonly ((bytes: Uint8Array) => number)[];
+  /** Trays of the CD drives among hda to hdd, by number. */
+  readonly trays: readonly (CdTray | undefined)[];
   /** Resolves when the guest stops. May be called again after `reset`. */
   run(): Promise<StopReason>;
   pause(): void;
@@ -43,10 +45,22 @@ export interface Machine {
   stateHash(): string;
 }
 
+/** The tray of a CD drive, as seen from outside. */
+export interface CdTray {
+  /** The guest keeps the disc in. */
+  readonly locked: boolean;
+  /** Press the button: true when the tray opened; a guest that has locked it is told of the wish. */
+  pressEject(): boolean;
+  /** Open it, lock or not. */
+  openTray(): void;
+  closeTray(medium: CdMedium | undefined): void;
+}
+
 export interface MachineOptions {
   readonly config: ResolvedConfig;
   readonly floppies: FloppyDrive[];
-  readonly disks: (Disk | undefined)[];
+  /** hda, hdb, hdc, hdd. */
+  readonly units: readonly (IdeUnit | undefined)[];
   readonly loadKernel: KernelLoader | undefined;
   /** See {@link Host.generator}. */
   readonly generator?: RegionGenerator | undefined;
@@ -67,7 +81,8 @@ const CMOS_SHUTDOWN = 0x0f;
 const RESUME_CODES: ReadonlySet<number> = new Set([0x05, 0x09, 0x0a]);
 
 export function buildMachine(options: MachineOptions): Machine {
-  const { config, floppies, disks, loadKernel } = options;
+  const { config, floppies, units, loadKernel } = options;
+  const disks = units.map((unit) => (unit?.kind === "disk" ? unit : undefined));
   const hvm = new HvmDomain({
     memory: config.memory,
     clock: config.clock,
@@ -104,7 +119,7 @@ export function buildMachine(options: MachineOptions): Machine {
     reset: (hard) => guestReset(hard),
     power: config.acpi ? power : undefined,
     floppies,
-    disks,
+    units,
     serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
     vga,
     wallOffsetMs: config.wallOffset,
@@ -169,6 +184,7 @@ export function buildMachine(options: MachineOptions): Machine {
       press: (codes) => (codes.includes(POWER_KEY) ? powerButton() : pc.typist.press(codes)),
     },
     serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
+    trays: units.map((_, i) => pc.ide[i >> 1]?.cdrom(i & 1)?.packets),
     async run() {
       const reason = await hvm.run();
       return rebooted ? { kind: "reboot", message: "the guest reset the machine" } : reason;
