@@ -29,6 +29,18 @@ export interface MmioDevice extends PortDevice {
   useDirect?(memory: DirectMemory): void;
 }
 
+/** Memory of a device's own, in which the guest may find itself without the device being asked: a frame buffer, say. */
+export interface DeviceMemory {
+  /** Whole pages of 4 KB. The device reads and writes it as it likes; what it writes itself is not noted. */
+  readonly bytes: Uint8Array;
+  /**
+   * Which pages of `count` from page `first` on the guest, or a bus master, has written since this was last asked of them:
+   * sets these bytes of `written` (by page from `first` on) to 1, leaves the others alone, and returns whether there were
+   * any. Costs nothing where nothing was written; a page that was costs the guest's next write to it a translation.
+   */
+  takeWritten(written: Uint8Array, first: number, count: number): boolean;
+}
+
 /**
  * Plain memory that the guest may find in place of (a part of) a device, which is then not asked: stores cost nothing, and
  * the device looks at the bytes when it wants to know.

@@ -1,8 +1,10 @@
 /** Stand-ins for what devices are wired to: lines, guest memory, images, a port bus. */
 import { VmxonError } from "../../src/common/errors.ts";
+import type { PcVideo } from "../../src/devices/pc.ts";
 import type { BlockBackend, Disk, FloppyDrive, FloppyMedium, Geometry } from "../../src/hypervisor/backend.ts";
 import type {
   AccessSize,
+  DeviceMemory,
   GuestMemory,
   InterruptLine,
   IoBus,
@@ -176,6 +178,22 @@ export class FakeBus implements IoBus {
     this.mmio.push(range);
   }
 
+  private mmioAt(gpa: number): MmioRange | undefined {
+    return this.mmio.find(({ base, size }) => gpa >= base && gpa < base + size);
+  }
+
+  /** Read device memory at a guest-physical address. */
+  load(gpa: number, size: AccessSize): number {
+    const range = this.mmioAt(gpa);
+    return range ? range.device.read(gpa - range.base, size) : 2 ** (8 * size) - 1;
+  }
+
+  /** Write it. */
+  store(gpa: number, size: AccessSize, value: number): void {
+    const range = this.mmioAt(gpa);
+    range?.device.write(gpa - range.base, size, value);
+  }
+
   private find(port: number): PortRange | undefined {
     return this.ranges.find(({ base, count }) => port >= base && port < base + count);
   }
@@ -201,9 +219,12 @@ export class FakeBus implements IoBus {
   }
 }
 
+const NOBODY: PortDevice = { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} };
+
 /** A video adapter that is not there. */
-export const NO_VIDEO: { ports: PortDevice; memory: PortDevice; reset(): void } = {
-  ports: { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} },
-  memory: { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} },
-  reset() {},
-};
+export const NO_VIDEO: PcVideo = { ports: NOBODY, memory: NOBODY, dispiPorts: NOBODY, frameBuffer: NOBODY, reset() {} };
+
+/** Display memory of so many bytes, that a guest reaches through the device only. */
+export function videoMemory(bytes: number): DeviceMemory {
+  return { bytes: new Uint8Array(bytes), takeWritten: () => false };
+}

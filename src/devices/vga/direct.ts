@@ -3,6 +3,7 @@
  * planes correspond one to one, and what has changed in it. Knows planes, not registers.
  */
 import type { DirectMemory } from "../../hypervisor/device.ts";
+import { type ChangeMap, granuleOf } from "./change-map.ts";
 
 /** How the window lies in the planes: character and attribute of text modes, or chain 4. */
 export type DirectLayout =
@@ -35,6 +36,7 @@ export class DirectView {
   guestChanges = 0;
   readonly #words: Uint16Array;
   readonly #cells: Int32Array;
+  readonly #map: ChangeMap;
   #memory: DirectMemory | undefined;
   /** What is open of the memory, by double words, and as {@link look} last found it. */
   #now: Int32Array = new Int32Array(0);
@@ -44,10 +46,11 @@ export class DirectView {
   #writesLeft = OPEN_AFTER;
   #idleLooks = 0;
 
-  /** `planes`: plane p of offset n at byte 4n + p. */
-  constructor(planes: Uint8Array) {
-    this.#words = new Uint16Array(planes.buffer);
-    this.#cells = new Int32Array(planes.buffer);
+  /** Display memory by two and by four planes, and where to note what changed in it. */
+  constructor(words: Uint16Array, cells: Int32Array, map: ChangeMap) {
+    this.#words = words;
+    this.#cells = cells;
+    this.#map = map;
   }
 
   /** The memory to use. */
@@ -135,6 +138,8 @@ export class DirectView {
       if (toPlanes) {
         words[first] = now[i]!;
         words[second] = now[i]! >>> 16;
+        this.#map.stamps[granuleOf(first >> 1)] = this.#map.now;
+        this.#map.stamps[granuleOf(second >> 1)] = this.#map.now;
       } else now[i] = planes;
     }
     return changed;
@@ -148,8 +153,10 @@ export class DirectView {
       const cell = chainedCell(i << 2);
       if (now[i] === cells[cell]) continue;
       changed = true;
-      if (toPlanes) cells[cell] = now[i]!;
-      else now[i] = cells[cell]!;
+      if (toPlanes) {
+        cells[cell] = now[i]!;
+        this.#map.stamps[granuleOf(cell)] = this.#map.now;
+      } else now[i] = cells[cell]!;
     }
     return changed;
   }
