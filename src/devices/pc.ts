@@ -6,6 +6,7 @@ import type { ByteSink, Disk, FloppyDrive } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import type {
   AccessSize,
+  DeviceMemory,
   GuestMemory,
   InterruptLine,
   IoBus,
@@ -60,6 +61,8 @@ export interface PcVideo {
   readonly memory: MmioDevice;
   readonly dispiPorts: PortDevice;
   readonly frameBuffer: MmioDevice;
+  /** What a guest may find in place of {@link frameBuffer}. */
+  readonly frameMemory: DeviceMemory;
   reset(): void;
 }
 
@@ -169,7 +172,7 @@ export function createPc(options: PcOptions): Pc {
     drives: options.floppies,
   });
   const ide = IDE.map(
-    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), disks: options.disks.slice(2 * i, 2 * i + 2) }),
+    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), memory, disks: options.disks.slice(2 * i, 2 * i + 2) }),
   );
   const uarts = SERIAL.map(({ irq }, i) => {
     const sink = options.serial[i];
@@ -205,7 +208,13 @@ export function createPc(options: PcOptions): Pc {
   bus.claimPorts({ name: "vga", base: VGA.PORTS, count: VGA.PORT_COUNT, device: vga.ports });
   bus.claimMmio({ name: "vga", base: VGA.MEMORY, size: VGA.MEMORY_SIZE, device: vga.memory });
   bus.claimPorts({ name: "vga", base: VGA.DISPI, count: VGA.DISPI_COUNT, device: vga.dispiPorts, width: 2 });
-  bus.claimMmio({ name: "vga", base: VGA.FRAME_BUFFER, size: VGA.FRAME_BUFFER_SIZE, device: vga.frameBuffer });
+  bus.claimMmio({
+    name: "vga",
+    base: VGA.FRAME_BUFFER,
+    size: VGA.FRAME_BUFFER_SIZE,
+    device: vga.frameBuffer,
+    memory: vga.frameMemory,
+  });
 
   fillCmos(rtc, {
     memory: memory.size,

@@ -198,6 +198,11 @@ function handleVmcall(domain: HvmDomain): undefined {
   domain.console(domain.cpu.byteSlot(0));
 }
 
+/** An access to a device that must know the time, or may call for an interrupt: the instruction is done alone. */
+function handleEptViolation({ processor }: HvmDomain): undefined {
+  processor.alone = true;
+}
+
 /** Handlers by basic exit reason; a reason without one stops the domain. */
 export const EXIT_HANDLERS: Readonly<Record<number, ExitHandler>> = {
   [EXIT.tripleFault]: handleTripleFault,
@@ -210,5 +215,6 @@ export const EXIT_HANDLERS: Readonly<Record<number, ExitHandler>> = {
   [EXIT.ioInstruction]: handleIo,
   [EXIT.rdmsr]: handleRdmsr,
   [EXIT.wrmsr]: handleWrmsr,
+  [EXIT.eptViolation]: handleEptViolation,
   [EXIT.preemptionTimer]: () => undefined,
 };

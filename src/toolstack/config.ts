@@ -37,7 +37,7 @@ const STOP_ACTIONS = ["destroy", "restart"] as const;
 /** Every key that is honoured. Names and meanings are those of xl.cfg(5) where it has the key. */
 export const CONFIG_SCHEMA = {
   name: { type: "text", initial: "vmxon", help: "name of the domain, for messages" },
-  memory: { type: "size", minimum: 1, maximum: 1984, initial: "128", help: "memory in MiB, or with a unit: 64M, 1G" },
+  memory: { type: "size", minimum: 1, maximum: 1952, initial: "128", help: "memory in MiB, or with a unit: 64M, 1G" },
   cpuid: {
     type: "choice",
     choices: CPU_MODEL_NAMES,

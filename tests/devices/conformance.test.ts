@@ -9,6 +9,8 @@ import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, videoMemory } from
 import { FakeClock } from "../support/fake-clock.ts";
 
 const VIDEO_MEMORY = 1 << 20;
+/** Where a BIOS might put the bus masters. */
+const BUS_MASTER = 0xc000;
 
 /** A machine with everything in it. */
 class Machine {
@@ -33,6 +35,9 @@ class Machine {
       disks: this.disks,
       serial: [sink, sink],
       vga: this.vga,
+    });
+    this.pc.ide.forEach(({ busMaster }, i) => {
+      this.bus.claimPorts({ name: "bmide", base: BUS_MASTER + 8 * i, count: 8, device: busMaster });
     });
   }
 
@@ -211,6 +216,34 @@ const SCRIPTS: readonly (readonly (readonly [port: number, value: number])[])[] 
     [0x1f6, 0xf0],
     [0x1f7, 0xec],
   ],
+  // Bus-master transfers with a table at 0, which may hold anything.
+  [
+    [BUS_MASTER, 0],
+    [BUS_MASTER + 5, 0],
+    [0x1f6, 0xe0],
+    [0x1f2, 3],
+    [0x1f7, 0xc8],
+    [BUS_MASTER, 9],
+  ],
+  [
+    [BUS_MASTER, 0],
+    [0x1f6, 0x40],
+    [0x1f2, 0],
+    [0x1f2, 9],
+    [0x1f7, 0x35],
+    [BUS_MASTER, 1],
+  ],
+  [
+    [0x1f7, 0xf8],
+    [0x1f2, 0],
+    [0x1f7, 0xf9],
+  ],
+  [
+    [0x1f1, 0xd0],
+    [0x1f4, 0x4f],
+    [0x1f5, 0xc2],
+    [0x1f7, 0xb0],
+  ],
   [
     [0x176, 0xa0],
     [0x172, 4],
@@ -336,7 +369,7 @@ async function play(machine: Machine, actions: readonly Action[]): Promise<numbe
         seen.push(bus.load(act.at, act.size));
         break;
       case "store":
-        bus.store(act.at, act.size, act.value);
+        bus.store(act.at, act.value, act.size);
         break;
       case "look": {
         const { width, height, rgba } = machine.vga.frame();

@@ -9,6 +9,7 @@ import type {
   InterruptLine,
   IoBus,
   MmioRange,
+  Placement,
   PortDevice,
   PortRange,
 } from "../../src/hypervisor/device.ts";
@@ -40,6 +41,10 @@ export class FakeMemory implements GuestMemory {
 
   private holds(gpa: number, bytes: number): boolean {
     return gpa >= 0 && gpa + bytes <= this.size;
+  }
+
+  answers(gpa: number, length: number): boolean {
+    return this.holds(gpa, length);
   }
 
   read8(gpa: number): number {
@@ -178,24 +183,37 @@ export class FakeBus implements IoBus {
     this.mmio.push(range);
   }
 
-  private mmioAt(gpa: number): MmioRange | undefined {
-    return this.mmio.find(({ base, size }) => gpa >= base && gpa < base + size);
+  /** Claims that move, where they stand now, in their order. */
+  readonly movable: { readonly order: number; range: PortRange | undefined }[] = [];
+  readonly movableMemory: { readonly order: number; range: MmioRange | undefined }[] = [];
+
+  movablePorts(claim: Omit<PortRange, "base">, order: number): Placement {
+    return movableIn(this.movable, claim, order);
   }
 
-  /** Read device memory at a guest-physical address. */
-  load(gpa: number, size: AccessSize): number {
-    const range = this.mmioAt(gpa);
-    return range ? range.device.read(gpa - range.base, size) : 2 ** (8 * size) - 1;
-  }
-
-  /** Write it. */
-  store(gpa: number, size: AccessSize, value: number): void {
-    const range = this.mmioAt(gpa);
-    range?.device.write(gpa - range.base, size, value);
+  movableMmio(claim: Omit<MmioRange, "base">, order: number): Placement {
+    return movableIn(this.movableMemory, claim, order);
   }
 
   private find(port: number): PortRange | undefined {
-    return this.ranges.find(({ base, count }) => port >= base && port < base + count);
+    const ranges = [...this.ranges, ...this.movable.flatMap(({ range }) => range ?? [])];
+    return ranges.find(({ base, count }) => port >= base && port < base + count);
+  }
+
+  private findMemory(gpa: number): MmioRange | undefined {
+    const ranges = [...this.mmio, ...this.movableMemory.flatMap(({ range }) => range ?? [])];
+    return ranges.find(({ base, size }) => gpa >= base && gpa < base + size);
+  }
+
+  /** Read from a device's memory; all ones where there is none. */
+  load(gpa: number, size: AccessSize = 4): number {
+    const range = this.findMemory(gpa);
+    return range ? range.device.read(gpa - range.base, size) : 2 ** (8 * size) - 1;
+  }
+
+  store(gpa: number, value: number, size: AccessSize = 4): void {
+    const range = this.findMemory(gpa);
+    range?.device.write(gpa - range.base, size, value);
   }
 
   in(port: number, size: AccessSize = 1): number {
@@ -221,10 +239,32 @@ export class FakeBus implements IoBus {
 
 const NOBODY: PortDevice = { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} };
 
+function movableIn<Range extends { readonly base: number }>(
+  list: { readonly order: number; range: Range | undefined }[],
+  claim: Omit<Range, "base">,
+  order: number,
+): Placement {
+  const entry: { readonly order: number; range: Range | undefined } = { order, range: undefined };
+  list.push(entry);
+  list.sort((a, b) => a.order - b.order);
+  return {
+    move: (base) => {
+      entry.range = base === undefined ? undefined : ({ ...claim, base } as Range);
+    },
+  };
+}
+
 /** A video adapter that is not there. */
-export const NO_VIDEO: PcVideo = { ports: NOBODY, memory: NOBODY, dispiPorts: NOBODY, frameBuffer: NOBODY, reset() {} };
+export const NO_VIDEO: PcVideo = {
+  ports: NOBODY,
+  memory: NOBODY,
+  dispiPorts: NOBODY,
+  frameBuffer: NOBODY,
+  frameMemory: videoMemory(4096),
+  reset() {},
+};
 
 /** Display memory of so many bytes, that a guest reaches through the device only. */
 export function videoMemory(bytes: number): DeviceMemory {
-  return { bytes: new Uint8Array(bytes), takeWritten: () => false };
+  return { bytes: new Uint8Array(bytes), takeWritten: () => false, wrote() {} };
 }

@@ -67,6 +67,7 @@ export class VideoMemory implements MmioDevice {
       this.#writes++;
       this.#writeLinear(offset, size, value);
     },
+    immediate: () => true,
   };
   /** Moment of the last write to plane 2, where fonts are, other than through the short ways. */
   fontChange = 0;
@@ -122,7 +123,7 @@ export class VideoMemory implements MmioDevice {
     this.cells = new Int32Array(buffer, byteOffset, length >> 2);
     this.map = new ChangeMap(this.cells.length);
     this.#stamps = this.map.stamps;
-    this.#direct = new DirectView(this.words, this.cells, this.map);
+    this.#direct = new DirectView(memory, this.words, this.cells, this.map);
   }
 
   /** Grows with every change, and with writes that change nothing. */
@@ -139,6 +140,11 @@ export class VideoMemory implements MmioDevice {
     if (this.#guestSaw !== this.#pageChanges) this.#guestPageChanges++;
     this.#guestSaw = this.#pageChanges;
     return this.#writes + this.#direct.guestChanges + this.#guestPageChanges;
+  }
+
+  /** Nothing here goes by time. */
+  immediate(): boolean {
+    return true;
   }
 
   useDirect(memory: DirectMemory): void {
@@ -164,7 +170,10 @@ export class VideoMemory implements MmioDevice {
   /** Power-on. */
   reset(): void {
     this.#direct.reset();
-    this.cells.fill(0, 0, this.map.extent);
+    this.#takeWritten();
+    const end = this.map.extent;
+    this.cells.fill(0, 0, end);
+    this.#memory.wrote(0, end << 2);
     this.map.clear();
     this.latch = 0;
   }
@@ -180,7 +189,9 @@ export class VideoMemory implements MmioDevice {
   /** Take back what {@link save} gave. */
   load(saved: Uint8Array): void {
     this.reset();
-    this.bytes.set(saved.subarray(0, this.bytes.length));
+    const kept = saved.subarray(0, this.bytes.length);
+    this.bytes.set(kept);
+    this.#memory.wrote(0, kept.length);
     this.map.mark(0, Math.min(saved.length, this.bytes.length) >> 2);
     this.fontChange = this.map.now;
   }
@@ -190,6 +201,7 @@ export class VideoMemory implements MmioDevice {
     this.#writes++;
     this.cells.fill(0, 0, bytes >> 2);
     if (bytes > 0) this.map.mark(0, (bytes >> 2) - 1);
+    this.#memory.wrote(0, bytes);
   }
 
   /**
@@ -257,9 +269,11 @@ export class VideoMemory implements MmioDevice {
    * such a layout uses them, and who programs something else loads them anew.
    */
   #directLayout(): DirectLayout | undefined {
-    if (this.#readMode1 || this.#windowSize === 0) return undefined;
     const offset = this.#windowBase;
     const size = this.#windowSize;
+    if (this.#writePath === WRITE_PATH.BANKED)
+      return size === 0 ? undefined : { kind: "bytes", offset, size, from: this.#bankOffset };
+    if (this.#readMode1 || size === 0) return undefined;
     // A window of 128 KB shows everything twice.
     if (this.#writePath === WRITE_PATH.CHAIN_4)
       return size > CHAINED_SIZE ? undefined : { kind: "chain4", offset, size };

@@ -85,7 +85,7 @@ export const VIDEO_MEMORY_SIZE = 16 << 20;
 
 /** Memory that nobody but the device writes. */
 function ownMemory(): DeviceMemory {
-  return { bytes: new Uint8Array(VIDEO_MEMORY_SIZE), takeWritten: () => false };
+  return { bytes: new Uint8Array(VIDEO_MEMORY_SIZE), takeWritten: () => false, wrote() {} };
 }
 
 /**
@@ -97,6 +97,7 @@ export class Vga implements Display, Stateful<VgaState> {
   readonly memory: MmioDevice;
   readonly dispiPorts: PortDevice;
   readonly frameBuffer: MmioDevice;
+  readonly frameMemory: DeviceMemory;
   /** The display interface's registers. */
   readonly dispi: Dispi;
 
@@ -129,7 +130,8 @@ export class Vga implements Display, Stateful<VgaState> {
   /** `memory`: display memory, a power of two from 256 KB up; default 16 MB of its own. */
   constructor(deps: { clock: Clock; memory?: DeviceMemory }) {
     this.#clock = deps.clock;
-    this.#memory = new VideoMemory(deps.memory ?? ownMemory());
+    this.frameMemory = deps.memory ?? ownMemory();
+    this.#memory = new VideoMemory(this.frameMemory);
     this.memory = this.#memory;
     this.frameBuffer = this.#memory.linear;
     this.dispi = new Dispi({
