@@ -8,15 +8,22 @@ import type { FirmwareCpu } from "./firmware-cpu.ts";
  * address of the instruction, which must lie in a ROM image of ours.
  */
 export const FIRMWARE_PORT = 0xb0;
+/** Bytes of that instruction: with EIP so much lower, the guest traps again at once, which is how a service polls. */
+export const TRAP_BYTES = 2;
 
 export interface ServiceContext {
   readonly cpu: FirmwareCpu;
   readonly memory: GuestMemory;
   readonly io: PortIo;
   readonly clock: Clock;
+  /** Resolves when so many ns of guest time have passed. Of all waits only these let guest time go on. */
+  sleep(ns: number): Promise<void>;
 }
 
-/** Serves one trap. While a returned promise is open the vCPU stands still and guest time goes on. */
+/**
+ * Serves one trap. While a returned promise is open the vCPU stands still; guest time does too, but for
+ * {@link ServiceContext.sleep}: how long the host takes for its work must not show.
+ */
 export type Service = (context: ServiceContext) => void | Promise<void>;
 
 /** A ROM image and its services, by the offset in the image of the byte after the trapping OUT instruction. */

@@ -101,6 +101,8 @@ export class HvmDomain {
   #resetWanted = false;
   /** A firmware service or the clock waits for the host. */
   #waiting: Promise<unknown> | undefined;
+  /** Services that sleep: guest time goes on for them. */
+  #sleepers = 0;
   /** Ends the current sleep, if the loop sleeps. */
   #wake: (() => void) | undefined;
   readonly #registers: FirmwareRegisters;
@@ -322,6 +324,7 @@ export class HvmDomain {
     while (!this.#stop) {
       const blocker = this.#waiting ?? this.clock.blocker;
       if (this.#paused) await this.#sleep(Number.POSITIVE_INFINITY);
+      else if (this.#sleepers > 0 && !this.clock.blocker) await this.#passTime();
       else if (blocker) await this.#waitFor(blocker);
       else {
         const idle = this.#guardedSlice();
@@ -522,7 +525,27 @@ export class HvmDomain {
 
   get #context(): ServiceContext {
     const cpu: FirmwareCpu = this.#registers;
-    return { cpu, memory: this.memory, io: this.bus, clock: this.clock };
+    return { cpu, memory: this.memory, io: this.bus, clock: this.clock, sleep: (ns) => this.#sleepFor(ns) };
+  }
+
+  /** Guest time goes on without the guest, up to the next thing that is due. */
+  async #passTime(): Promise<void> {
+    this.clock.fire();
+    const idle = this.#sleepers > 0 ? this.clock.idle() : 0;
+    // Who was called back goes on before time does.
+    if (idle > 0) await this.#sleep(idle);
+    else await yieldToHost();
+  }
+
+  #sleepFor(ns: number): Promise<void> {
+    this.#sleepers++;
+    return new Promise((resolve) => {
+      const timer = this.clock.timer(() => {
+        this.#sleepers--;
+        resolve();
+      });
+      timer.arm(this.clock.now() + ns);
+    });
   }
 
   async #waitFor(blocker: Promise<unknown>): Promise<void> {

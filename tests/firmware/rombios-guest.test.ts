@@ -422,3 +422,33 @@ test("INT 5 without a printer only notes the error", async () => {
   `);
   assert.equal(guest.output, ".");
 });
+
+for (const clock of [undefined, "real"] as const) {
+  test(`guest time goes on while a bell sounds and a retrace is awaited (${clock ?? "instruction"} clock)`, async () => {
+    const guest = await runGuest(
+      `
+      mov ax, 0E07h
+      int 10h
+      mov al, 'B'
+      call put
+      mov ax, 4F02h
+      mov bx, 101h
+      int 10h
+      mov ax, 4F07h
+      mov bx, 80h
+      xor cx, cx
+      xor dx, dx
+      int 10h
+      cmp ax, 4Fh
+      jne fail
+      mov al, 'R'
+      call put
+      call off
+    `,
+      { ...(clock && { clock }) },
+    );
+    assert.equal(guest.output, "BR");
+    const [bell = 0, retrace = 0] = guest.times;
+    assert.ok(bell > 250 && retrace - bell < 1000, guest.times.join(" "));
+  });
+}

@@ -3,50 +3,11 @@ import { Vga } from "../../src/devices/vga/vga.ts";
 import type { FirmwareCpu, SegmentName } from "../../src/firmware/cpu.ts";
 import type { ServiceContext } from "../../src/firmware/service.ts";
 import { vgaBios } from "../../src/firmware/vgabios/rom.ts";
-import type { Clock } from "../../src/hypervisor/clock.ts";
 import type { AccessSize, GuestMemory, PortIo } from "../../src/hypervisor/device.ts";
 import { videoMemory } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
 const MEMORY_SIZE = 0x110000;
-
-/** A clock that stands until it is told to move. */
-export class ManualClock implements Clock {
-  time = 0;
-  readonly alarms: { deadline: number; callback: (deadline: number) => void }[] = [];
-  now(): number {
-    return this.time;
-  }
-  timer(callback: (deadline: number) => void) {
-    const alarm = { deadline: Number.POSITIVE_INFINITY, callback };
-    this.alarms.push(alarm);
-    return {
-      get deadline() {
-        return alarm.deadline;
-      },
-      arm: (deadline: number) => {
-        alarm.deadline = deadline;
-      },
-      cancel: () => {
-        alarm.deadline = Number.POSITIVE_INFINITY;
-      },
-    };
-  }
-  complete(): void {
-    throw new Error("nothing here is asynchronous");
-  }
-  wallTime(): number {
-    return 0;
-  }
-  advance(ns: number): void {
-    this.time += ns;
-    for (const alarm of this.alarms) {
-      if (alarm.deadline > this.time) continue;
-      const deadline = alarm.deadline;
-      alarm.deadline = Number.POSITIVE_INFINITY;
-      alarm.callback(deadline);
-    }
-  }
-}
 
 class BenchMemory implements GuestMemory {
   readonly size = MEMORY_SIZE;
@@ -127,7 +88,7 @@ export interface Registers {
 }
 
 export function createBench() {
-  const clock = new ManualClock();
+  const clock = new FakeClock();
   const vga = new Vga({ clock, memory: videoMemory(4 << 20) });
   const memory = new BenchMemory(vga);
   const cpu = new BenchCpu();
@@ -146,7 +107,7 @@ export function createBench() {
   };
   const rom = vgaBios();
   memory.bytes.set(rom.image, rom.base);
-  const context: ServiceContext = { cpu, memory, io, clock };
+  const context: ServiceContext = { cpu, memory, io, clock, sleep: (ns) => clock.sleep(ns) };
   const service = (offset: number) => rom.services.get(offset)!;
   const int10Vector = () => memory.read16(0x40) + (memory.read16(0x42) << 4) - rom.base;
 

@@ -94,18 +94,13 @@ export function teletype(context: ServiceContext, character: number, color: numb
 }
 
 /** Sound the speaker for a quarter of a second of guest time; the caller waits, as on the machine it comes from. */
-export function soundBell(context: ServiceContext): Promise<void> {
-  const { io, clock } = context;
+export async function soundBell(context: ServiceContext): Promise<void> {
+  const { io } = context;
   io.out(SPEAKER.TIMER_CONTROL, 1, SPEAKER.SQUARE_WAVE);
   io.out(SPEAKER.TIMER_2, 1, BELL_DIVISOR & 0xff);
   io.out(SPEAKER.TIMER_2, 1, BELL_DIVISOR >> 8);
   const gate = io.in(SPEAKER.GATE, 1) & ~SPEAKER.ON;
   io.out(SPEAKER.GATE, 1, gate | SPEAKER.ON);
-  return new Promise((done) => {
-    const timer = clock.timer(() => {
-      io.out(SPEAKER.GATE, 1, gate);
-      done();
-    });
-    timer.arm(clock.now() + BELL_NANOSECONDS);
-  });
+  await context.sleep(BELL_NANOSECONDS);
+  io.out(SPEAKER.GATE, 1, gate);
 }

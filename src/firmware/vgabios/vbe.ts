@@ -19,8 +19,8 @@ import { vbeState } from "./vbe-state.ts";
 /** AX behind a function that is there: AL says so, AH whether it did what it was asked. */
 const RESULT = { DONE: 0x004f, FAILED: 0x014f } as const;
 
-/** Serves a function; false when it cannot do what it is asked. */
-type Function = (context: ServiceContext) => boolean | Promise<boolean>;
+/** Serves a function; false when it cannot do what it is asked, undefined when it will be called again. */
+type Function = (context: ServiceContext) => boolean | undefined;
 
 const FUNCTIONS: ReadonlyMap<number, Function> = new Map<number, Function>([
   [0x00, controllerInfo],
@@ -39,14 +39,12 @@ const FUNCTIONS: ReadonlyMap<number, Function> = new Map<number, Function>([
 ]);
 
 /** INT 10h AH=4Fh. Without an adapter that can do more than a VGA there is none of it. */
-export const vbe: Service = (context): void | Promise<void> => {
+export const vbe: Service = (context): void => {
   const { cpu, io } = context;
   const serve = FUNCTIONS.get(al(cpu));
   if (!serve || !hasDispi(io)) return;
-  const answer = (done: boolean): void => setWord(cpu, "eax", done ? RESULT.DONE : RESULT.FAILED);
-  const result = serve(context);
-  if (typeof result !== "boolean") return result.then(answer);
-  answer(result);
+  const done = serve(context);
+  if (done !== undefined) setWord(cpu, "eax", done ? RESULT.DONE : RESULT.FAILED);
 };
 
 /** The far procedure behind WinFuncPtr: AX=4F05h without AX. */
