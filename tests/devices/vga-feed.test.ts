@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { DISPI, DISPI_ENABLE } from "../../src/devices/vga/dispi.ts";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { Frame, FrameSink, Rectangle } from "../../src/hypervisor/backend.ts";
-import { createBench, type FakeClock } from "../firmware/vgabios-bench.ts";
+import { createBench } from "../firmware/vgabios-bench.ts";
 import { videoMemory } from "../support/device-fakes.ts";
 import type { FakeClock } from "../support/fake-clock.ts";
 
