@@ -102,14 +102,14 @@ export class Domain implements AsyncDisposable {
     };
     const loadKernel = await openKernel(resolved, host);
     const media = new MediaBuilder({ host, config: resolved, notice });
-    const { floppies, disks } = await media.build();
+    const { floppies, units } = await media.build();
     const targets: SerialTarget[] = [];
     try {
       const serial: SerialPort[] = [];
       const machine = (options.machine ?? buildMachine)({
         config: resolved,
         floppies,
-        disks,
+        units,
         loadKernel,
         generator: host.generator,
         transmit: (port, byte) => serial[port]?.transmit(byte),

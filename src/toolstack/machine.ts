@@ -4,7 +4,7 @@ import { Vga } from "../devices/vga/vga.ts";
 import { romBios } from "../firmware/rombios/rom.ts";
 import { vgaBios } from "../firmware/vgabios/rom.ts";
 import { buildMemoryMap, loadFirmware } from "../firmware/vmxloader.ts";
-import type { Disk, Display, FloppyDrive } from "../hypervisor/backend.ts";
+import type { Display, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import { HvmDomain } from "../hypervisor/hvm-domain.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
@@ -46,7 +46,8 @@ export interface Machine {
 export interface MachineOptions {
   readonly config: ResolvedConfig;
   readonly floppies: FloppyDrive[];
-  readonly disks: (Disk | undefined)[];
+  /** hda, hdb, hdc, hdd. */
+  readonly units: readonly (IdeUnit | undefined)[];
   readonly loadKernel: KernelLoader | undefined;
   /** See {@link Host.generator}. */
   readonly generator?: RegionGenerator | undefined;
@@ -67,7 +68,8 @@ const CMOS_SHUTDOWN = 0x0f;
 const RESUME_CODES: ReadonlySet<number> = new Set([0x05, 0x09, 0x0a]);
 
 export function buildMachine(options: MachineOptions): Machine {
-  const { config, floppies, disks, loadKernel } = options;
+  const { config, floppies, units, loadKernel } = options;
+  const disks = units.map((unit) => (unit?.kind === "disk" ? unit : undefined));
   const hvm = new HvmDomain({
     memory: config.memory,
     clock: config.clock,
@@ -104,7 +106,7 @@ export function buildMachine(options: MachineOptions): Machine {
     reset: (hard) => guestReset(hard),
     power: config.acpi ? power : undefined,
     floppies,
-    disks,
+    units,
     serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
     vga,
     wallOffsetMs: config.wallOffset,

@@ -4,7 +4,16 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { createPc, type Pc } from "../../src/devices/pc.ts";
 import type { AccessSize } from "../../src/hypervisor/device.ts";
-import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, NO_SHADOW, NO_VIDEO } from "../support/device-fakes.ts";
+import {
+  FakeBus,
+  FakeLine,
+  FakeMemory,
+  fakeCdrom,
+  fakeDisk,
+  fakeFloppy,
+  NO_SHADOW,
+  NO_VIDEO,
+} from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 /** Where a BIOS might put the bus masters. */
@@ -17,6 +26,7 @@ class Machine {
   readonly clock = new FakeClock();
   readonly floppies = [fakeFloppy(1440), fakeFloppy(360, { writeProtected: true })];
   readonly disks = [fakeDisk(1), fakeDisk(1, { readonly: true }), fakeDisk(1)];
+  readonly cdrom = fakeCdrom(40);
   readonly pc: Pc;
 
   constructor() {
@@ -31,7 +41,7 @@ class Machine {
       reset() {},
       power: { sleep() {}, wake() {} },
       floppies: this.floppies,
-      disks: this.disks,
+      units: [...this.disks, this.cdrom],
       serial: [sink, sink],
       vga: NO_VIDEO,
     });
@@ -256,6 +266,37 @@ const SCRIPTS: readonly Script[] = [
     [0x1f7, 0x35],
     [BUS_MASTER, 1],
   ],
+  // Packets: of twelve bytes through the data register, by PIO and by DMA.
+  ...[
+    [0x03, 0, 0, 0, 18],
+    [0x28, 0, 0, 0, 0, 3, 0, 0, 2],
+    [0xbe, 0, 0, 0, 0, 5, 0, 0, 3, 0xf8],
+    [0x43, 0, 0, 0, 0, 0, 0, 0, 40],
+    [0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 80],
+    [0x15, 0, 0, 0, 16],
+    [0x1b, 0, 0, 0, 2],
+    [0x1b, 0, 0, 0, 3],
+    [0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8],
+    [0x51, 0, 0, 0, 0, 0, 0, 0, 34],
+  ].flatMap((packet) =>
+    [0, 1].map((dma): (readonly [number, number])[] => [
+      [0x176, 0xb0],
+      [0x171, dma],
+      [0x174, 0x00],
+      [0x175, 0x04],
+      [0x177, 0xa0],
+      ...Array.from({ length: 12 }, (_, i) => [0x170, packet[i] ?? 0] as const),
+      [BUS_MASTER + 8, 9],
+    ]),
+  ),
+  [
+    [0x176, 0xb0],
+    [0x177, 0x08],
+  ],
+  [
+    [0x176, 0xb0],
+    [0x177, 0xa1],
+  ],
   [
     [0x1f7, 0xf8],
     [0x1f2, 0],
@@ -438,6 +479,8 @@ test("a reset is the same whatever came before, and done twice it is done once",
     fc.asyncProperty(actions, async (acts) => {
       const machine = new Machine();
       await play(machine, acts);
+      // No reset closes a tray.
+      machine.cdrom.trayOpen = false;
       machine.pc.reset();
       const { states } = machine;
       for (const name of Object.keys(states)) {

@@ -273,7 +273,13 @@ function largeDisk(sectors: number): Disk {
     async flush() {},
     async close() {},
   };
-  return { backend, geometry: { cylinders: 16383, heads: 16, sectors: 63 }, serial: "VX0002", model: "LARGE" };
+  return {
+    kind: "disk",
+    backend,
+    geometry: { cylinders: 16383, heads: 16, sectors: 63 },
+    serial: "VX0002",
+    model: "LARGE",
+  };
 }
 
 test("48-bit addresses reach beyond 128 GB, and HOB shows the older bytes", async () => {

@@ -111,7 +111,7 @@ export async function runGuest(program: string, options: GuestOptions = {}): Pro
       domain.reset();
     },
     floppies: [drive],
-    disks: [],
+    units: [],
     serial: [{ write() {} }],
     vga,
     debug: { write },

@@ -105,7 +105,7 @@ export class Machine {
       shadow: NO_SHADOW,
       reset: () => {},
       floppies,
-      disks: deps.disks ?? [],
+      units: deps.disks ?? [],
       serial: [{ write: (byte) => this.sent.push(byte) }],
       vga: NO_VIDEO,
     });

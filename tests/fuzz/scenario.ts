@@ -264,7 +264,7 @@ export async function runScenario(
     reset: () => domain.reset(),
     power: { sleep: () => domain.suspend(), wake: () => domain.wakeUp() },
     floppies: [floppy],
-    disks: [disk],
+    units: [disk],
     serial: [{ write() {} }],
     vga,
   });
