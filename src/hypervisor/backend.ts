@@ -39,13 +39,42 @@ export interface FloppyMedium {
   readonly writeProtected: boolean;
 }
 
+/** A unit on an IDE cable. */
+export type IdeUnit = Disk | CdDrive;
+
 /** A fixed disk as its controller and the firmware share it. */
 export interface Disk {
+  readonly kind: "disk";
   readonly backend: BlockBackend;
   /** Physical geometry reported by IDENTIFY; `sectors` ≤ 63, `heads` ≤ 16, `cylinders` ≤ 16383. */
   readonly geometry: Geometry;
   readonly serial: string;
   readonly model: string;
+}
+
+/** A CD or DVD drive as its controller and the firmware share it. */
+export interface CdDrive {
+  readonly kind: "cdrom";
+  readonly serial: string;
+  readonly model: string;
+  /** What lies in the tray, whether that is open or not. */
+  medium: CdMedium | undefined;
+  trayOpen: boolean;
+}
+
+/** A disc of data: whole sectors of 2048 bytes. */
+export interface CdMedium {
+  readonly backend: BlockBackend;
+  /** Tracks in ascending order, the first one at 0. One session with one track when absent. */
+  readonly tracks?: readonly CdTrack[];
+}
+
+/** A data track (Mode 1). */
+export interface CdTrack {
+  /** Sessions count from 1. */
+  readonly session: number;
+  /** First sector, as a logical address. */
+  readonly start: number;
 }
 
 /** A copy of a text screen. Cells are VGA character/attribute pairs. */

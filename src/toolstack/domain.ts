@@ -102,14 +102,14 @@ export class Domain implements AsyncDisposable {
     };
     const loadKernel = await openKernel(resolved, host);
     const media = new MediaBuilder({ host, config: resolved, notice });
-    const { floppies, disks } = await media.build();
+    const { floppies, units } = await media.build();
     const targets: SerialTarget[] = [];
     try {
       const serial: SerialPort[] = [];
       const machine = (options.machine ?? buildMachine)({
         config: resolved,
         floppies,
-        disks,
+        units,
         loadKernel,
         generator: host.generator,
         transmit: (port, byte) => serial[port]?.transmit(byte),
@@ -190,6 +190,11 @@ export class Domain implements AsyncDisposable {
   /** Press the reset button. */
   reset(): void {
     if (this.#state === "running" || this.#state === "paused") this.#machine.reset();
+  }
+
+  /** Press the power button: a guest with ACPI shuts down, or wakes; others never learn of it. */
+  powerButton(): void {
+    if (this.#state === "running") this.#machine.powerButton();
   }
 
   /** Pull the plug and wait until the images are closed. What the guest has written is kept. */

@@ -1,6 +1,6 @@
 /** From a configuration's images to the media in a machine's drives: opened, checked, overlaid. */
 import { VmxonError } from "../common/errors.ts";
-import type { BlockBackend, Disk, FloppyDrive, FloppyMedium } from "../hypervisor/backend.ts";
+import type { BlockBackend, Disk, FloppyDrive, FloppyMedium, IdeUnit } from "../hypervisor/backend.ts";
 import type { DriveConfig, ImageSource, ResolvedConfig } from "./config.ts";
 import type { DriveName } from "./disk-spec.ts";
 import type { Host } from "./host.ts";
@@ -12,7 +12,7 @@ export interface Media {
   /** Drive A:, and B: when it has an image. */
   readonly floppies: FloppyDrive[];
   /** hda, hdb, hdc, hdd. */
-  readonly disks: (Disk | undefined)[];
+  readonly units: (IdeUnit | undefined)[];
 }
 
 /** What an image is called in messages. */
@@ -70,7 +70,7 @@ export class MediaBuilder {
       if (this.#config.drives.fdb) floppies.push(await this.#floppyDrive("fdb"));
       return {
         floppies,
-        disks: [await this.#disk("hda"), await this.#disk("hdb"), await this.#disk("hdc"), await this.#disk("hdd")],
+        units: [await this.#disk("hda"), await this.#disk("hdb"), await this.#disk("hdc"), await this.#disk("hdd")],
       };
     } catch (error) {
       await this.close();
@@ -150,6 +150,7 @@ export class MediaBuilder {
     if (isIso(head)) this.#notice(`${name} looks like a CD image; ${drive} shows it as a disk`);
     const medium = this.#config.snapshot ? this.#wrap(new OverlayBackend(backend)) : backend;
     return {
+      kind: "disk",
       backend: medium,
       geometry: diskGeometry(backend.size, head),
       serial: `VMXON-${drive.toUpperCase()}`,

@@ -62,6 +62,9 @@ class BenchMemory implements GuestMemory {
     if (gpa >= 0xa0000 && gpa < 0xc0000) this.#vga.memory.write(gpa - 0xa0000, 1, value & 0xff);
     else if (gpa < 0xc0000) this.bytes[gpa] = value;
   }
+  answers(gpa: number, length: number): boolean {
+    return gpa + length <= MEMORY_SIZE;
+  }
   read16(gpa: number): number {
     return this.read8(gpa) | (this.read8(gpa + 1) << 8);
   }
