@@ -6,6 +6,7 @@ import type { ByteSink, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import type {
   AccessSize,
+  DeviceMemory,
   GuestMemory,
   InterruptLine,
   IoBus,
@@ -48,12 +49,25 @@ const IDE = [
   { name: "ide0", base: 0x1f0, control: 0x3f6, irq: 14 },
   { name: "ide1", base: 0x170, control: 0x376, irq: 15 },
 ] as const;
-const VGA = { PORTS: 0x3b0, PORT_COUNT: 0x30, MEMORY: 0xa0000, MEMORY_SIZE: 0x20000 } as const;
+const VGA = {
+  PORTS: 0x3b0,
+  PORT_COUNT: 0x30,
+  MEMORY: 0xa0000,
+  MEMORY_SIZE: 0x20000,
+  DISPI: 0x1ce,
+  DISPI_COUNT: 4,
+  FRAME_BUFFER: 0xe0000000,
+  FRAME_BUFFER_SIZE: 16 << 20,
+} as const;
 
-/** Display adapter as the machine needs it: ports from 3B0h, memory from A0000h. */
+/** Display adapter as the machine needs it: ports from 3B0h and 1CEh, memory from A0000h, and a frame buffer. */
 export interface PcVideo {
   readonly ports: PortDevice;
   readonly memory: MmioDevice;
+  readonly dispiPorts: PortDevice;
+  readonly frameBuffer: MmioDevice;
+  /** What a guest may find in place of {@link frameBuffer}. */
+  readonly frameMemory: DeviceMemory;
   reset(): void;
 }
 
@@ -229,6 +243,14 @@ export function createPc(options: PcOptions): Pc {
   });
   bus.claimPorts({ name: "vga", base: VGA.PORTS, count: VGA.PORT_COUNT, device: vga.ports });
   bus.claimMmio({ name: "vga", base: VGA.MEMORY, size: VGA.MEMORY_SIZE, device: vga.memory });
+  bus.claimPorts({ name: "vga", base: VGA.DISPI, count: VGA.DISPI_COUNT, device: vga.dispiPorts, width: 2 });
+  bus.claimMmio({
+    name: "vga",
+    base: VGA.FRAME_BUFFER,
+    size: VGA.FRAME_BUFFER_SIZE,
+    device: vga.frameBuffer,
+    memory: vga.frameMemory,
+  });
 
   fillCmos(rtc, {
     memory: memory.size,

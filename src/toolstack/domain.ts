@@ -225,6 +225,11 @@ export class Domain implements AsyncDisposable {
     );
   }
 
+  /** Resolves when `ms` of guest time have passed. Rejects with VmxonError("guest") when the domain stops before. */
+  wait(ms: number): Promise<void> {
+    return this.#waiter.sleep(ms);
+  }
+
   /** How often the guest left the processor, by Intel's basic exit reason; most frequent first. */
   exitCounts(): ExitCount[] {
     return this.#machine.exitCounts().sort((a, b) => b.count - a.count);

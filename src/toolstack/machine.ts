@@ -1,6 +1,6 @@
 /** Puts a machine together: hypervisor, devices, firmware and media of one domain. What the domain class drives. */
 import { createPc, type PcOptions } from "../devices/pc.ts";
-import { Vga } from "../devices/vga/vga.ts";
+import { Vga, VIDEO_MEMORY_SIZE } from "../devices/vga/vga.ts";
 import { romBios } from "../firmware/rombios/rom.ts";
 import { vgaBios } from "../firmware/vgabios/rom.ts";
 import { buildMemoryMap, loadFirmware } from "../firmware/vmxloader.ts";
@@ -80,7 +80,7 @@ export function buildMachine(options: MachineOptions): Machine {
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
   const memoryMap = buildMemoryMap(config.memory);
-  const vga = new Vga({ clock: hvm.clock });
+  const vga = new Vga({ clock: hvm.clock, memory: hvm.deviceMemory(VIDEO_MEMORY_SIZE) });
   const power: NonNullable<PcOptions["power"]> = {
     sleep: (state) => {
       if (state === "S5") {

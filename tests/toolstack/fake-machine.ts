@@ -67,6 +67,7 @@ export class FakeMachine implements Machine {
   readonly display = {
     text: () => ({ columns: 80, rows: 25, cells: this.#cells, cursor: -1, blink: true }),
     frame: () => ({ width: 1, height: 1, rgba: new Uint8ClampedArray(4) }),
+    feed: () => ({ update: () => false }),
     generation: 0,
   };
   readonly keyboard = { key: (code: string, down: boolean) => void this.keys.push(`${down ? "+" : "-"}${code}`) };
