@@ -422,3 +422,19 @@ test("INT 5 without a printer only notes the error", async () => {
   `);
   assert.equal(guest.output, ".");
 });
+
+test("a bell sounds for a quarter of a second of guest time, and the caller waits for it", async () => {
+  const guest = await runGuest(`
+    mov al, '1'
+    call put
+    mov ax, 0E07h
+    int 10h
+    mov al, '2'
+    call put
+    call off
+  `);
+  assert.equal(guest.output, "12");
+  const [before, after] = guest.times as [number, number];
+  assert.ok(after - before >= 250 && after - before < 260, `${after - before} ms`);
+  assert.equal(guest.domain.bus.in(0x61, 1) & 3, 0, "the speaker is off again");
+});
