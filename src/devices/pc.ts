@@ -11,17 +11,22 @@ import type {
   IoBus,
   MmioDevice,
   PortDevice,
+  ShadowControl,
   Stateful,
 } from "../hypervisor/device.ts";
 import { Mc146818 } from "../hypervisor/mc146818.ts";
 import { Pic8259 } from "../hypervisor/pic8259.ts";
 import { Pit8254 } from "../hypervisor/pit8254.ts";
 import { A20Gate } from "./a20-gate.ts";
+import type { AcpiPm, SleepState } from "./acpi-pm.ts";
+import { type Chipset, createChipset } from "./chipset.ts";
 import { Dma8237 } from "./dma8237.ts";
 import { Fdc82077 } from "./fdc82077.ts";
 import { I8042 } from "./i8042.ts";
 import { IdeChannel } from "./ide.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
+import { CMOS_S3_RESUME } from "./pc-layout.ts";
+import type { PciBus } from "./pci/pci-bus.ts";
 import { Ps2Keyboard } from "./ps2-keyboard.ts";
 import { Ps2Mouse } from "./ps2-mouse.ts";
 import { DebugPort, FerrLatch, PortA, PortB, PostPort } from "./system-ports.ts";
@@ -61,8 +66,12 @@ export interface PcOptions {
   readonly intr: InterruptLine;
   /** Told when the gate of address line 20 opens (true, as after a reset) or closes. */
   readonly a20: InterruptLine;
-  /** The processor's reset line was pulsed, through port 64h or 92h. */
-  readonly reset: () => void;
+  /** What of the first megabyte is RAM or ROM. */
+  readonly shadow: ShadowControl;
+  /** The processor's reset line was pulsed, through port 64h, 92h or CF9h; `hard`: the reset of everything, through CF9h. */
+  readonly reset: (hard: boolean) => void;
+  /** Sleeping states; the machine has no ACPI where this is left out. */
+  readonly power?: { sleep(state: SleepState): void; wake(state: SleepState): void } | undefined;
   /** Up to two drives; a drive may be empty. */
   readonly floppies: readonly FloppyDrive[];
   /** hda to hdd: disks and CD drives. */
@@ -97,12 +106,19 @@ export interface Pc {
   readonly ide: readonly IdeChannel[];
   readonly a20: A20Gate;
   readonly post: PostPort;
+  readonly pci: PciBus;
+  /** ACPI's registers, where there are any. */
+  readonly pm: AcpiPm | undefined;
   /** Coprocessor errors, to IRQ 13. */
   readonly ferr: FerrLatch;
   /** Everything with a state, in an order that fits `restore`: the interrupt controller before what drives its lines. */
   readonly devices: readonly (readonly [name: string, device: Stateful<unknown>])[];
   /** Reset every device, display included. */
   reset(): void;
+  /** Suspend to RAM: devices are without power, but for those that can wake the machine. */
+  powerDown(): void;
+  /** Reset every device on the way out of a suspend to RAM, and leave word of it to the firmware. */
+  resume(): void;
 }
 
 const NO_SINK: ByteSink = { write() {} };
@@ -132,22 +148,32 @@ export function createPc(options: PcOptions): Pc {
     irq0: pic.line(IRQ.TIMER),
     ...(options.maxCatchUp !== undefined && { maxCatchUp: options.maxCatchUp }),
   });
-  const rtc = new Mc146818({ clock, irq8: pic.line(IRQ.RTC), wallOffsetMs: options.wallOffsetMs ?? 0 });
+  const irq8 = pic.line(IRQ.RTC);
+  const rtc = new Mc146818({
+    clock,
+    irq8: {
+      set: (level) => {
+        irq8.set(level);
+        if (level) chipset.pm?.alarm();
+      },
+    },
+    wallOffsetMs: options.wallOffsetMs ?? 0,
+  });
   const dma = new Dma8237({ memory });
   const a20 = new A20Gate(options.a20);
-  const keyboard = new Ps2Keyboard({ clock });
+  const keyboard = new Ps2Keyboard({ clock, activity: () => chipset.pm?.attention() });
   const mouse = new Ps2Mouse({ clock });
   const controller = new I8042({
     clock,
     irq1: pic.line(IRQ.KEYBOARD),
     irq12: pic.line(IRQ.MOUSE),
     a20,
-    reset: options.reset,
+    reset: () => options.reset(false),
     keyboard,
     mouse,
   });
   const typist = new Typist({ clock, keyboard });
-  const portA = new PortA({ a20, reset: options.reset });
+  const portA = new PortA({ a20, reset: () => options.reset(false) });
   const portB = new PortB({ clock, pit });
   const post = new PostPort();
   const ferr = new FerrLatch({ irq: pic.line(IRQ.FERR) });
@@ -160,6 +186,16 @@ export function createPc(options: PcOptions): Pc {
   const ide = IDE.map(
     ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), memory, units: options.units.slice(2 * i, 2 * i + 2) }),
   );
+  const chipset: Chipset = createChipset({
+    bus,
+    clock,
+    shadow: options.shadow,
+    memory: memory.size,
+    irq: (irq) => pic.line(irq),
+    engines: ide.map(({ busMaster }) => busMaster),
+    reset: options.reset,
+    power: options.power,
+  });
   const uarts = SERIAL.map(({ irq }, i) => {
     const sink = options.serial[i];
     return sink && new Uart16550({ clock, irq: pic.line(irq), sink });
@@ -219,7 +255,12 @@ export function createPc(options: PcOptions): Pc {
     ...IDE.map(({ name }, i) => [name, ide[i]!] as const),
     ...SERIAL.flatMap(({ name }, i) => (uarts[i] ? [[name, uarts[i]] as const] : [])),
   ];
+  devices.push(...chipset.devices);
   if (isStateful(vga)) devices.push(["vga", vga]);
+  const resetAll = (except: ReadonlySet<unknown>): void => {
+    for (const [, device] of devices) if (!except.has(device)) device.reset();
+    if (!isStateful(vga)) vga.reset();
+  };
 
   return {
     pic,
@@ -237,9 +278,14 @@ export function createPc(options: PcOptions): Pc {
     post,
     ferr,
     devices,
-    reset(): void {
-      for (const [, device] of devices) device.reset();
-      if (!isStateful(vga)) vga.reset();
+    pci: chipset.pci,
+    pm: chipset.pm,
+    reset: () => resetAll(new Set()),
+    powerDown: () => resetAll(new Set([rtc, chipset.pm])),
+    resume(): void {
+      resetAll(new Set([rtc, chipset.pm]));
+      chipset.pm?.resume();
+      rtc.setCmos(CMOS_S3_RESUME.index, CMOS_S3_RESUME.value);
     },
   };
 }

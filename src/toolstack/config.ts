@@ -37,7 +37,7 @@ const STOP_ACTIONS = ["destroy", "restart"] as const;
 /** Every key that is honoured. Names and meanings are those of xl.cfg(5) where it has the key. */
 export const CONFIG_SCHEMA = {
   name: { type: "text", initial: "vmxon", help: "name of the domain, for messages" },
-  memory: { type: "size", minimum: 1, maximum: 1984, initial: "128", help: "memory in MiB, or with a unit: 64M, 1G" },
+  memory: { type: "size", minimum: 1, maximum: 1952, initial: "128", help: "memory in MiB, or with a unit: 64M, 1G" },
   cpuid: {
     type: "choice",
     choices: CPU_MODEL_NAMES,
@@ -56,6 +56,7 @@ export const CONFIG_SCHEMA = {
   hdd: { type: "image", help: "second disk of the second IDE channel" },
   cdrom: { type: "image", help: "CD or DVD image, in a drive that is hdc" },
   boot: { type: "text", help: "order of boot devices: a floppy, c disk, d CD; default ac, with a CD drive acd" },
+  acpi: { type: "flag", initial: "1", help: "power management: ACPI timer, sleep states, power button" },
   snapshot: { type: "flag", initial: "0", help: "1: writes to images are kept in memory and thrown away" },
   kernel: { type: "image", help: "Linux bzImage or multiboot kernel to boot directly" },
   ramdisk: { type: "images", help: "the kernel's initial ramdisk; multiboot modules, separated by commas" },
@@ -122,6 +123,7 @@ export interface ResolvedConfig {
   /** Bytes. */
   readonly memory: number;
   readonly cpuModel: CpuModelName;
+  readonly acpi: boolean;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
   readonly boot: readonly BootDevice[];
   readonly snapshot: boolean;
@@ -377,6 +379,7 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     name: reader.text("name") ?? "",
     memory: reader.size("memory"),
     cpuModel: reader.choice<CpuModelName>("cpuid"),
+    acpi: reader.flag("acpi"),
     drives: found,
     boot: bootOrder(reader.text("boot") ?? (hasCdDrive ? "acd" : "ac")),
     snapshot: reader.flag("snapshot"),

@@ -67,6 +67,7 @@ class Adapter {
         this.#open = { offset, size };
         this.openings++;
       },
+      show: () => assert.fail("the adapter has no memory of its own"),
       close: () => {
         this.#open = { offset: 0, size: 0 };
       },

@@ -15,8 +15,10 @@ import type {
   InterruptLine,
   IoBus,
   MmioRange,
+  Placement,
   PortDevice,
   PortRange,
+  ShadowControl,
 } from "../../src/hypervisor/device.ts";
 
 /** A line that remembers its level and counts its rising edges. */
@@ -206,8 +208,37 @@ export class FakeBus implements IoBus {
     this.mmio.push(range);
   }
 
+  /** Claims that move, where they stand now, in their order. */
+  readonly movable: { readonly order: number; range: PortRange | undefined }[] = [];
+  readonly movableMemory: { readonly order: number; range: MmioRange | undefined }[] = [];
+
+  movablePorts(claim: Omit<PortRange, "base">, order: number): Placement {
+    return movableIn(this.movable, claim, order);
+  }
+
+  movableMmio(claim: Omit<MmioRange, "base">, order: number): Placement {
+    return movableIn(this.movableMemory, claim, order);
+  }
+
   private find(port: number): PortRange | undefined {
-    return this.ranges.find(({ base, count }) => port >= base && port < base + count);
+    const ranges = [...this.ranges, ...this.movable.flatMap(({ range }) => range ?? [])];
+    return ranges.find(({ base, count }) => port >= base && port < base + count);
+  }
+
+  private findMemory(gpa: number): MmioRange | undefined {
+    const ranges = [...this.mmio, ...this.movableMemory.flatMap(({ range }) => range ?? [])];
+    return ranges.find(({ base, size }) => gpa >= base && gpa < base + size);
+  }
+
+  /** Read from a device's memory; all ones where there is none. */
+  load(gpa: number, size: AccessSize = 4): number {
+    const range = this.findMemory(gpa);
+    return range ? range.device.read(gpa - range.base, size) : 2 ** (8 * size) - 1;
+  }
+
+  store(gpa: number, value: number, size: AccessSize = 4): void {
+    const range = this.findMemory(gpa);
+    range?.device.write(gpa - range.base, size, value);
   }
 
   in(port: number, size: AccessSize = 1): number {
@@ -230,6 +261,24 @@ export class FakeBus implements IoBus {
     this.out(port, 1, value);
   }
 }
+
+function movableIn<Range extends { readonly base: number }>(
+  list: { readonly order: number; range: Range | undefined }[],
+  claim: Omit<Range, "base">,
+  order: number,
+): Placement {
+  const entry: { readonly order: number; range: Range | undefined } = { order, range: undefined };
+  list.push(entry);
+  list.sort((a, b) => a.order - b.order);
+  return {
+    move: (base) => {
+      entry.range = base === undefined ? undefined : ({ ...claim, base } as Range);
+    },
+  };
+}
+
+/** A board without ROM to shadow. */
+export const NO_SHADOW: ShadowControl = { shadow() {}, openSmram() {} };
 
 /** A video adapter that is not there. */
 export const NO_VIDEO: { ports: PortDevice; memory: PortDevice; reset(): void } = {

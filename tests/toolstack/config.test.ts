@@ -52,8 +52,8 @@ test("memory is in MiB unless it has a unit", () => {
     assert.equal(resolveConfig({ memory: value }).memory, bytes, String(value));
   }
   rejects({ memory: "lots" }, /memory=lots: must be a number of MiB/);
-  rejects({ memory: 0.5 }, /from 1 to 1984 MiB/);
-  rejects({ memory: "4G" }, /from 1 to 1984 MiB/);
+  rejects({ memory: 0.5 }, /from 1 to 1952 MiB/);
+  rejects({ memory: "4G" }, /from 1 to 1952 MiB/);
 });
 
 test("words set keys, quoted or not, and join lists", () => {

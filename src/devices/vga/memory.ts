@@ -80,6 +80,11 @@ export class VideoMemory implements MmioDevice {
     return this.#writes + this.#direct.guestChanges;
   }
 
+  /** Nothing here goes by time. */
+  immediate(): boolean {
+    return true;
+  }
+
   useDirect(memory: DirectMemory): void {
     this.#direct.use(memory);
   }
