@@ -8,6 +8,7 @@ export type { BlockBackend, Frame, FrameFeed, FrameSink, Rectangle, TextScreen }
 export type { StopReason } from "./hypervisor/stop-reason.ts";
 export type { DomainConfig, ImageSource } from "./toolstack/config.ts";
 export type { DomainState, ExitCount } from "./toolstack/domain.ts";
+export type { EjectOptions, InsertOptions, RemovableDrive, RemovableName } from "./toolstack/domain-media.ts";
 export type { Event, Subscription } from "./toolstack/events.ts";
 export { MemoryBackend, OverlayBackend } from "./toolstack/memory-backend.ts";
 export type { WaitOptions } from "./toolstack/waiter.ts";

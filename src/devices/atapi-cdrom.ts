@@ -411,7 +411,7 @@ export class AtapiCdrom implements AtaDevice {
   state(): AtapiCdromState {
     return {
       ...copyPlain(this.s),
-      port: this.port.state(this.s.activity !== "idle"),
+      port: this.port.state(false),
       power: this.power.state(),
       packets: this.packets.state(),
     };

@@ -3,6 +3,7 @@ import { VmxonError } from "../common/errors.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { type DomainConfig, type ResolvedConfig, resolveConfig, type StopAction } from "./config.ts";
+import { DomainMedia, type DomainMediaDeps } from "./domain-media.ts";
 import { Emitter, type Event } from "./events.ts";
 import { type Host, NO_HOST, type SerialTarget } from "./host.ts";
 import { openKernel } from "./kernel.ts";
@@ -36,12 +37,14 @@ export class Domain implements AsyncDisposable {
   readonly screen: Screen;
   /** COM1 and COM2. */
   readonly serial: readonly SerialPort[];
+  /** Floppies and CDs, which can be changed while the guest runs. */
+  readonly media: DomainMedia;
   /** Resolves when the domain has stopped for good and its images are closed. Never rejects. */
   readonly exited: Promise<StopReason>;
 
   readonly #config: ResolvedConfig;
   readonly #machine: Machine;
-  readonly #media: MediaBuilder;
+  readonly #builder: MediaBuilder;
   readonly #targets: readonly SerialTarget[];
   readonly #waiter: Waiter;
   readonly #stateChanged = new Emitter<DomainState>();
@@ -60,7 +63,8 @@ export class Domain implements AsyncDisposable {
   private constructor(parts: {
     config: ResolvedConfig;
     machine: Machine;
-    media: MediaBuilder;
+    builder: MediaBuilder;
+    units: Pick<DomainMediaDeps, "floppies" | "units">;
     targets: readonly SerialTarget[];
     waiter: Waiter;
     serial: readonly SerialPort[];
@@ -73,7 +77,7 @@ export class Domain implements AsyncDisposable {
     this.serial = parts.serial;
     this.#config = parts.config;
     this.#machine = machine;
-    this.#media = parts.media;
+    this.#builder = parts.builder;
     this.#targets = parts.targets;
     this.#waiter = waiter;
     this.#noticed = parts.noticed;
@@ -85,6 +89,21 @@ export class Domain implements AsyncDisposable {
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
+    const sources = Object.fromEntries(
+      Object.entries(parts.config.drives).map(([drive, config]) => [drive, config?.source]),
+    );
+    this.media = new DomainMedia(
+      {
+        ...parts.units,
+        builder: parts.builder,
+        trays: machine.trays,
+        clock: machine.clock,
+        running: () => this.#state === "running",
+        hold: () => waiter.hold(),
+        exited: this.exited,
+      },
+      sources,
+    );
   }
 
   /**
@@ -101,8 +120,8 @@ export class Domain implements AsyncDisposable {
       notices.push(message);
     };
     const loadKernel = await openKernel(resolved, host);
-    const media = new MediaBuilder({ host, config: resolved, notice });
-    const { floppies, units } = await media.build();
+    const builder = new MediaBuilder({ host, config: resolved, notice });
+    const { floppies, units } = await builder.build();
     const targets: SerialTarget[] = [];
     try {
       const serial: SerialPort[] = [];
@@ -135,7 +154,8 @@ export class Domain implements AsyncDisposable {
       const domain = new Domain({
         config: resolved,
         machine,
-        media,
+        builder,
+        units: { floppies, units },
         targets,
         waiter,
         serial,
@@ -146,7 +166,7 @@ export class Domain implements AsyncDisposable {
       if (forget) void domain.exited.then(forget);
       return domain;
     } catch (error) {
-      await media.close();
+      await builder.close();
       for (const target of targets) await target.close?.();
       throw error;
     }
@@ -283,7 +303,7 @@ export class Domain implements AsyncDisposable {
     let final = reason;
     try {
       for (const target of this.#targets) await target.close?.();
-      await this.#media.close();
+      await this.#builder.close();
     } catch (error) {
       final = { kind: "crash", message: `${reason.message}; and its images could not be closed: ${describe(error)}` };
     }

@@ -4,7 +4,7 @@ import { Vga, VIDEO_MEMORY_SIZE } from "../devices/vga/vga.ts";
 import { romBios } from "../firmware/rombios/rom.ts";
 import { vgaBios } from "../firmware/vgabios/rom.ts";
 import { buildMemoryMap, loadFirmware } from "../firmware/vmxloader.ts";
-import type { Display, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
+import type { CdMedium, Display, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import { HvmDomain } from "../hypervisor/hvm-domain.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
@@ -28,6 +28,8 @@ export interface Machine {
   readonly keyQueue: KeyQueue;
   /** Bytes for the guest, one function for each serial port: it returns how many were taken. */
   readonly serialInputs: readonly ((bytes: Uint8Array) => number)[];
+  /** Trays of the CD drives among hda to hdd, by number. */
+  readonly trays: readonly (CdTray | undefined)[];
   /** Resolves when the guest stops. May be called again after `reset`. */
   run(): Promise<StopReason>;
   pause(): void;
@@ -41,6 +43,17 @@ export interface Machine {
   profile(): DomainProfile | undefined;
   /** See `Domain.stateHash`. */
   stateHash(): string;
+}
+
+/** The tray of a CD drive, as seen from outside. */
+export interface CdTray {
+  /** The guest keeps the disc in. */
+  readonly locked: boolean;
+  /** Press the button: true when the tray opened; a guest that has locked it is told of the wish. */
+  pressEject(): boolean;
+  /** Open it, lock or not. */
+  openTray(): void;
+  closeTray(medium: CdMedium | undefined): void;
 }
 
 export interface MachineOptions {
@@ -171,6 +184,7 @@ export function buildMachine(options: MachineOptions): Machine {
       press: (codes) => (codes.includes(POWER_KEY) ? powerButton() : pc.typist.press(codes)),
     },
     serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
+    trays: units.map((_, i) => pc.ide[i >> 1]?.cdrom(i & 1)?.packets),
     async run() {
       const reason = await hvm.run();
       return rebooted ? { kind: "reboot", message: "the guest reset the machine" } : reason;

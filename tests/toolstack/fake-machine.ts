@@ -1,4 +1,5 @@
 /** A machine without a guest, whose time is moved by hand: what the domain class does is seen alone. */
+import { AtapiPackets } from "../../src/devices/atapi-packets.ts";
 import type { Clock, Timer } from "../../src/hypervisor/clock.ts";
 import type { StopReason } from "../../src/hypervisor/stop-reason.ts";
 import type { Machine, MachineOptions } from "../../src/toolstack/machine.ts";
@@ -88,8 +89,11 @@ export class FakeMachine implements Machine {
     return taken.length;
   });
 
+  readonly trays;
+
   constructor(options: MachineOptions) {
     this.options = options;
+    this.trays = options.units.map((unit) => (unit?.kind === "cdrom" ? new AtapiPackets(unit) : undefined));
   }
 
   /** The guest writes on its screen. */

@@ -8,6 +8,7 @@ export type { BlockBackend, Frame, FrameFeed, FrameSink, Rectangle, TextScreen }
 export type { StopReason } from "../../hypervisor/stop-reason.ts";
 export type { DomainConfig, ImageSource } from "../config.ts";
 export type { DomainState, ExitCount } from "../domain.ts";
+export type { EjectOptions, InsertOptions, RemovableDrive, RemovableName } from "../domain-media.ts";
 export type { Event, Subscription } from "../events.ts";
 export { MemoryBackend, OverlayBackend } from "../memory-backend.ts";
 export type { WaitOptions } from "../waiter.ts";
