@@ -38,6 +38,9 @@ export interface ClockState {
 /** Largest guest time that is exact in a double, ns. */
 export const LAST_TIME = 2 ** 53;
 
+/** Largest ms since the epoch, either way, that a Date can hold (ECMA-262 21.4.1.1). */
+export const LAST_DATE = 8.64e15;
+
 /** Host work that was given to a clock and is not done. */
 class OpenWork {
   readonly #open = new Set<Promise<unknown>>();

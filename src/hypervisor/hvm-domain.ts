@@ -19,13 +19,20 @@ import {
 } from "../processor/memory-map.ts";
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
-import { restoreVcpu, type VcpuState, vcpuState } from "../processor/vcpu-state.ts";
+import { restoreVcpu, type VcpuState, vcpuState, vcpuStateProblem } from "../processor/vcpu-state.ts";
 import type { Timer } from "./clock.ts";
 import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
 import type { DeviceMemory, GuestMemory, InterruptController, InterruptLine, MmioDevice } from "./device.ts";
 import { DomainDeviceMemory, MachineMemory, PrivateDeviceMemory } from "./device-memory.ts";
 import { DirectWindow } from "./direct-window.ts";
-import { type ClockState, type DomainClock, InstructionClock, RealClock } from "./domain-clock.ts";
+import {
+  type ClockState,
+  type DomainClock,
+  InstructionClock,
+  LAST_DATE,
+  LAST_TIME,
+  RealClock,
+} from "./domain-clock.ts";
 import { DomainMemory } from "./domain-memory.ts";
 import { EXIT_HANDLERS } from "./exit-handlers.ts";
 import type { FirmwareCpu } from "./firmware-cpu.ts";
@@ -81,6 +88,18 @@ export interface HvmState {
   asleep: boolean;
   /** The reset line was pulsed, and nothing came of it yet. */
   resetWanted: boolean;
+}
+
+/** What of a state of the right form has a value that cannot be; undefined when nothing has. */
+export function hvmStateProblem({ vcpu, clock }: HvmState): string | undefined {
+  if (!(clock.now >= 0 && clock.now <= LAST_TIME)) return `clock.now is ${clock.now}`;
+  if (!(Math.abs(clock.origin) <= LAST_DATE)) return `clock.origin is ${clock.origin}`;
+  for (const timer of clock.timers) {
+    if (typeof timer?.number !== "number" || typeof timer.deadline !== "number")
+      return "clock.timers holds what is no timer";
+  }
+  const problem = vcpuStateProblem(vcpu);
+  return problem === undefined ? undefined : `vcpu.${problem}`;
 }
 
 /** Somebody who wants the domain to stand still. */
