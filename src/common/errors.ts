@@ -11,6 +11,7 @@ export type ErrorCode =
   | "guest"
   | "entry"
   | "unsupported"
+  | "state"
   | "internal";
 
 export class VmxonError extends Error {

@@ -16,15 +16,19 @@ export interface ServiceContext {
   readonly memory: GuestMemory;
   readonly io: PortIo;
   readonly clock: Clock;
-  /** Resolves when so many ns of guest time have passed. Of all waits only these let guest time go on. */
-  sleep(ns: number): Promise<void>;
+}
+
+/** What a service that lasts returns: the vCPU stands still until guest time `until` (ns), then `done` is called. */
+export interface Lasting {
+  readonly until: number;
+  done(): void;
 }
 
 /**
- * Serves one trap. While a returned promise is open the vCPU stands still; guest time does too, but for
- * {@link ServiceContext.sleep}: how long the host takes for its work must not show.
+ * Serves one trap. While a returned promise is open the vCPU stands still, and under the instruction clock guest time too:
+ * it is for work of the host's, and must not wait for guest time.
  */
-export type Service = (context: ServiceContext) => void | Promise<void>;
+export type Service = (context: ServiceContext) => void | Promise<void> | Lasting;
 
 /** A ROM image and its services, by the offset in the image of the byte after the trapping OUT instruction. */
 export interface Rom {

@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { decode, encode } from "../../src/common/cbor.ts";
 import { createPc, type Pc } from "../../src/devices/pc.ts";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { AccessSize } from "../../src/hypervisor/device.ts";
+import { shapeProblem } from "../../src/toolstack/saved/shape.ts";
 import {
   FakeBus,
   FakeLine,
@@ -69,7 +71,9 @@ class Machine {
     this.disks.forEach((disk, i) => {
       copy.disks[i]!.backend.bytes.set(disk.backend.bytes);
     });
-    const { states } = this;
+    // By way of the bytes of a saved domain, and of the check that they go through there.
+    const states = decode(encode(this.states)) as Record<string, unknown>;
+    assert.equal(shapeProblem(states, copy.states, ""), undefined);
     for (const [name, device] of copy.pc.devices) device.restore(states[name]);
     return copy;
   }
@@ -534,6 +538,11 @@ test("states are plain data that later activity does not change", async () => {
   );
 });
 
+/** Without the display's counters of changes, which go on for ever. */
+function uncounted(states: Record<string, unknown>): Record<string, unknown> {
+  return { ...states, vga: { ...(states["vga"] as object), changes: 0, activity: 0 } };
+}
+
 test("a reset is the same whatever came before, and done twice it is done once", async () => {
   /** Devices whose reset keeps what a reset button cannot reach: time, CMOS, fingers on keys, bytes on a cable. */
   const keeps = new Set(["rtc", "acpi", "keyboard", "com1", "com2"]);
@@ -548,10 +557,10 @@ test("a reset is the same whatever came before, and done twice it is done once",
       machine.pc.reset();
       const { states } = machine;
       for (const name of Object.keys(states)) {
-        if (!keeps.has(name)) assert.deepEqual(states[name], fresh.states[name], name);
+        if (!keeps.has(name)) assert.deepEqual(uncounted(states)[name], uncounted(fresh.states)[name], name);
       }
       machine.pc.reset();
-      assert.deepEqual(machine.states, states);
+      assert.deepEqual(uncounted(machine.states), uncounted(states));
       assert.equal(machine.pc.pic.pending, false);
     }),
     { numRuns: 60 },

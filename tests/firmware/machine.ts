@@ -125,7 +125,6 @@ export class Machine {
       memory: this.memory,
       io: this.bus,
       clock: this.clock,
-      sleep: (ns) => this.clock.sleep(ns),
     };
     const { traps, label } = buildImage(FONT_8X8.subarray(0, 1024));
     this.traps = traps;

@@ -452,3 +452,19 @@ for (const clock of [undefined, "real"] as const) {
     assert.ok(bell > 250 && retrace - bell < 1000, guest.times.join(" "));
   });
 }
+
+test("a bell sounds for a quarter of a second of guest time, and the caller waits for it", async () => {
+  const guest = await runGuest(`
+    mov al, '1'
+    call put
+    mov ax, 0E07h
+    int 10h
+    mov al, '2'
+    call put
+    call off
+  `);
+  assert.equal(guest.output, "12");
+  const [before, after] = guest.times as [number, number];
+  assert.ok(after - before >= 250 && after - before < 260, `${after - before} ms`);
+  assert.equal(guest.domain.bus.in(0x61, 1) & 3, 0, "the speaker is off again");
+});

@@ -1,7 +1,7 @@
 /** A bench for the VGA BIOS: plain memory, a real VGA behind a small port bus, registers, and the image in place. */
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { FirmwareCpu, SegmentName } from "../../src/firmware/cpu.ts";
-import type { ServiceContext } from "../../src/firmware/service.ts";
+import type { Service, ServiceContext } from "../../src/firmware/service.ts";
 import { vgaBios } from "../../src/firmware/vgabios/rom.ts";
 import type { AccessSize, GuestMemory, PortIo } from "../../src/hypervisor/device.ts";
 import { videoMemory } from "../support/device-fakes.ts";
@@ -107,14 +107,14 @@ export function createBench() {
   };
   const rom = vgaBios();
   memory.bytes.set(rom.image, rom.base);
-  const context: ServiceContext = { cpu, memory, io, clock, sleep: (ns) => clock.sleep(ns) };
+  const context: ServiceContext = { cpu, memory, io, clock };
   const service = (offset: number) => rom.services.get(offset)!;
   const int10Vector = () => memory.read16(0x40) + (memory.read16(0x42) << 4) - rom.base;
 
   service(5)(context);
 
   /** Call INT 10h the way a guest would, through the vector. */
-  const int10 = (registers: Registers): void | Promise<void> => {
+  const int10 = (registers: Registers): ReturnType<Service> => {
     cpu.eax = (0x1234_0000 | (registers.ax ?? 0)) >>> 0;
     cpu.ebx = registers.bx ?? 0;
     cpu.ecx = registers.cx ?? 0;

@@ -32,13 +32,6 @@ export class FakeClock implements Clock {
     return new FakeTimer(this.armed, callback);
   }
 
-  /** Resolves when time was moved on by `ns`: what firmware services sleep by. */
-  sleep(ns: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.timer(() => resolve()).arm(this.time + ns);
-    });
-  }
-
   complete<T>(work: Promise<T>, latency: number, done: (result: T | undefined, error?: unknown) => void): void {
     const settle = (deliver: () => void): void => {
       pending.deliver = deliver;

@@ -1,7 +1,8 @@
 /** Node as a host: images are files, serial lines go to files or to this process's standard input and output. */
 
 import { createWriteStream } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, stat as lastWritten, open } from "node:fs/promises";
+import { resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { VmxonError } from "../../common/errors.ts";
@@ -163,9 +164,9 @@ function stdioSerial(): SerialTarget {
   };
 }
 
-function fileSerial(name: string): Promise<SerialTarget> {
+function fileSerial(name: string, append: boolean): Promise<SerialTarget> {
   return new Promise((resolve, reject) => {
-    const stream = createWriteStream(name);
+    const stream = createWriteStream(name, { flags: append ? "a" : "w" });
     stream.once("error", (cause) =>
       reject(new VmxonError("config", `serial=file:${name}: cannot write to it: ${reason(cause)}`, { cause })),
     );
@@ -220,7 +221,12 @@ function startGenerator(): GeneratorThread {
 export const NODE_HOST: Host = {
   generator: new RegionGenerator(startGenerator),
   openImage: openFile,
-  async openSerial(target) {
-    return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length));
+  async openSerial(target, options = {}) {
+    return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length), options.append === true);
+  },
+  fullName: (name) => resolve(name),
+  async modified(name) {
+    const stat = await lastWritten(name, { bigint: true }).catch(() => undefined);
+    return stat?.isFile() ? `${stat.mtimeNs}` : undefined;
   },
 };
