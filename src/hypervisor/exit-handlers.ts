@@ -184,8 +184,7 @@ function handleInterruptWindow({ cpu }: HvmDomain): undefined {
 }
 
 function handleTripleFault(domain: HvmDomain): undefined {
-  // A PC's chipset answers the shutdown cycle with a reset (286 software leaves protected mode that way).
-  domain.reset();
+  domain.onTripleFault();
 }
 
 function skip(domain: HvmDomain): undefined {

@@ -82,6 +82,8 @@ export class HvmDomain {
   readonly intr: InterruptLine;
   /** Called on every reset, after memory and vCPU and before the first instruction. */
   onReset: (() => void) | undefined;
+  /** The processor shut down: a PC's chipset answers that with a reset (286 software leaves protected mode that way). */
+  onTripleFault: () => void = () => this.reset();
   /** The processor's FERR# output: an x87 error while CR0.NE is clear. */
   onFerr: () => void = () => {};
   /** Characters that the guest writes with VMCALL. */
@@ -94,6 +96,7 @@ export class HvmDomain {
   #stop: StopReason | undefined;
   #paused = false;
   #halted = false;
+  #asleep = false;
   #started = false;
   #resetWanted = false;
   /** A firmware service or the clock waits for the host. */
@@ -161,7 +164,8 @@ export class HvmDomain {
 
   /** Something wants the run loop before the guest goes on. */
   get wanted(): boolean {
-    return this.#halted || this.#waiting !== undefined || this.#stop !== undefined || this.#resetWanted || this.#paused;
+    if (this.#halted || this.#asleep || this.#waiting !== undefined) return true;
+    return this.#stop !== undefined || this.#resetWanted || this.#paused;
   }
 
   setInterruptController(controller: InterruptController): void {
@@ -250,6 +254,16 @@ export class HvmDomain {
     this.#halted = true;
   }
 
+  /** The vCPU stops until {@link wakeUp} or a reset; interrupts wait. */
+  suspend(): void {
+    this.#asleep = true;
+  }
+
+  wakeUp(): void {
+    this.#asleep = false;
+    this.#wake?.();
+  }
+
   pause(): void {
     this.#paused = true;
     this.clock.pause();
@@ -325,6 +339,7 @@ export class HvmDomain {
     this.processor.reset();
     this.#setControls();
     this.#halted = false;
+    this.#asleep = false;
     this.#waiting = undefined;
     this.#attachDevices();
     this.onReset?.();
@@ -393,8 +408,8 @@ export class HvmDomain {
       this.processor.compiler?.poll();
       if (this.#stop || this.#waiting || this.clock.blocker) return 0;
       if (this.#resetWanted) continue;
-      this.#offerInterrupt();
-      if (this.#halted) {
+      if (!this.#asleep) this.#offerInterrupt();
+      if (this.#halted || this.#asleep) {
         const idle = this.clock.idle();
         if (idle > 0) return idle;
       } else {

@@ -51,6 +51,7 @@ export const CONFIG_SCHEMA = {
   hdb: { type: "image", help: "second disk of the first IDE channel" },
   hdc: { type: "image", help: "first disk of the second IDE channel" },
   hdd: { type: "image", help: "second disk of the second IDE channel" },
+  acpi: { type: "flag", initial: "1", help: "power management: ACPI timer, sleep states, power button" },
   boot: { type: "text", initial: "ac", help: "order of boot devices: a floppy, c disk" },
   snapshot: { type: "flag", initial: "0", help: "1: writes to images are kept in memory and thrown away" },
   kernel: { type: "image", help: "Linux bzImage or multiboot kernel to boot directly" },
@@ -114,6 +115,7 @@ export interface ResolvedConfig {
   /** Bytes. */
   readonly memory: number;
   readonly cpuModel: CpuModelName;
+  readonly acpi: boolean;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
   readonly boot: readonly ("floppy" | "disk")[];
   readonly snapshot: boolean;
@@ -366,6 +368,7 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     name: reader.text("name") ?? "",
     memory: reader.size("memory"),
     cpuModel: reader.choice<CpuModelName>("cpuid"),
+    acpi: reader.flag("acpi"),
     drives: drives(reader),
     boot: bootOrder(reader.text("boot") ?? ""),
     snapshot: reader.flag("snapshot"),

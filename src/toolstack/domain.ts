@@ -192,6 +192,11 @@ export class Domain implements AsyncDisposable {
     if (this.#state === "running" || this.#state === "paused") this.#machine.reset();
   }
 
+  /** Press the power button: a guest with ACPI shuts down, or wakes; others never learn of it. */
+  powerButton(): void {
+    if (this.#state === "running") this.#machine.powerButton();
+  }
+
   /** Pull the plug and wait until the images are closed. What the guest has written is kept. */
   async destroy(): Promise<StopReason> {
     if (this.#state === "created")

@@ -1,5 +1,5 @@
 /** Puts a machine together: hypervisor, devices, firmware and media of one domain. What the domain class drives. */
-import { createPc } from "../devices/pc.ts";
+import { createPc, type PcOptions } from "../devices/pc.ts";
 import { Vga, VIDEO_MEMORY_SIZE } from "../devices/vga/vga.ts";
 import { romBios } from "../firmware/rombios/rom.ts";
 import { vgaBios } from "../firmware/vgabios/rom.ts";
@@ -33,6 +33,8 @@ export interface Machine {
   pause(): void;
   resume(): void;
   reset(): void;
+  /** Without ACPI there is none. */
+  powerButton(): void;
   destroy(): void;
   exitCounts(): ExitCount[];
   instructions(): number;
@@ -54,6 +56,9 @@ export interface MachineOptions {
   resetDone(): void;
 }
 
+/** KeyboardEvent code of the key that is no key of a PC's keyboard, but its power button. */
+const POWER_KEY = "Power";
+
 /** Where the BIOS keeps the position of the cursor: column, then row. */
 const BDA_CURSOR = 0x450;
 
@@ -73,29 +78,50 @@ export function buildMachine(options: MachineOptions): Machine {
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
   const memoryMap = buildMemoryMap(config.memory);
+  const displayBios = vgaBios();
   const vga = new Vga({ clock: hvm.clock, memory: hvm.deviceMemory(VIDEO_MEMORY_SIZE) });
+  const power: NonNullable<PcOptions["power"]> = {
+    sleep: (state) => {
+      if (state === "S5") {
+        hvm.powerOff();
+        return;
+      }
+      hvm.suspend();
+      if (state === "S3") pc.powerDown();
+    },
+    wake: (state) => {
+      resuming = state === "S3";
+      if (resuming) hvm.reset();
+      else hvm.wakeUp();
+    },
+  };
   const pc = createPc({
     bus: hvm.bus,
     memory: hvm.memory,
     clock: hvm.clock,
     intr: hvm.intr,
     a20: { set: (level) => hvm.setA20(level) },
-    reset: () => guestReset(),
+    shadow: hvm.physical,
+    reset: (hard) => guestReset(hard),
+    power: config.acpi ? power : undefined,
     floppies,
     disks,
     serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
     vga,
+    vgaRom: displayBios.image,
     wallOffsetMs: config.wallOffset,
     bootOrder: config.boot,
   });
   hvm.setInterruptController(pc.pic);
   hvm.onFerr = () => pc.ferr.raise();
+  hvm.onTripleFault = () => guestReset(false);
 
   // Programs written for the 286 reset the processor to leave protected mode, and say in CMOS that they want to go on.
   let processorOnly = false;
   let rebooted = false;
-  const guestReset = (): void => {
-    processorOnly = RESUME_CODES.has(pc.rtc.getCmos(CMOS_SHUTDOWN));
+  let resuming = false;
+  const guestReset = (hard: boolean): void => {
+    processorOnly = !hard && RESUME_CODES.has(pc.rtc.getCmos(CMOS_SHUTDOWN));
     rebooted = !processorOnly && config.onReboot === "destroy";
     if (rebooted) hvm.destroy();
     else hvm.reset();
@@ -120,19 +146,30 @@ export function buildMachine(options: MachineOptions): Machine {
     activity: { instructions: () => hvm.instructions(), displayGeneration: () => vga.guestGeneration },
     ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
   });
-  loadFirmware(hvm, [vgaBios(), bios]);
+  loadFirmware(hvm, [displayBios, bios]);
   hvm.initialState = { mode: "real" };
   hvm.onReset = () => {
-    if (!processorOnly) pc.reset();
+    if (resuming) pc.resume();
+    else if (!processorOnly) pc.reset();
+    // Firmware must find itself wherever the gate was left.
+    else pc.a20.reset();
     processorOnly = false;
+    resuming = false;
     options.resetDone();
   };
 
+  const powerButton = (): void => pc.pm?.pressPowerButton();
   return {
     clock: hvm.clock,
     display: vga,
-    keyboard: pc.keyboard,
-    keyQueue: pc.typist,
+    keyboard: { key: (code, down) => (code === POWER_KEY ? down && powerButton() : pc.keyboard.key(code, down)) },
+    keyQueue: {
+      get pending() {
+        return pc.typist.pending;
+      },
+      type: (text) => pc.typist.type(text),
+      press: (codes) => (codes.includes(POWER_KEY) ? powerButton() : pc.typist.press(codes)),
+    },
     serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
     async run() {
       const reason = await hvm.run();
@@ -141,6 +178,7 @@ export function buildMachine(options: MachineOptions): Machine {
     pause: () => hvm.pause(),
     resume: () => hvm.resume(),
     reset: () => hvm.reset(),
+    powerButton,
     destroy: () => hvm.destroy(),
     exitCounts: () => hvm.exitCounts(),
     instructions: () => hvm.instructions(),

@@ -5,7 +5,15 @@ import fc from "fast-check";
 import { createPc, type Pc } from "../../src/devices/pc.ts";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { AccessSize } from "../../src/hypervisor/device.ts";
-import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, videoMemory } from "../support/device-fakes.ts";
+import {
+  FakeBus,
+  FakeLine,
+  FakeMemory,
+  fakeDisk,
+  fakeFloppy,
+  NO_SHADOW,
+  videoMemory,
+} from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 const VIDEO_MEMORY = 1 << 20;
@@ -30,7 +38,9 @@ class Machine {
       clock: this.clock,
       intr: new FakeLine(),
       a20: new FakeLine(),
+      shadow: NO_SHADOW,
       reset() {},
+      power: { sleep() {}, wake() {} },
       floppies: this.floppies,
       disks: this.disks,
       serial: [sink, sink],
@@ -68,15 +78,41 @@ type Action =
   | { readonly kind: "in"; readonly port: number; readonly size: AccessSize }
   | { readonly kind: "load" | "store"; readonly at: number; readonly size: AccessSize; readonly value: number }
   | { readonly kind: "look" }
-  | { readonly kind: "script"; readonly writes: readonly (readonly [number, number])[] }
+  | { readonly kind: "script"; readonly writes: Script }
   | { readonly kind: "wait"; readonly ns: number }
   | { readonly kind: "key"; readonly code: string; readonly down: boolean }
   | { readonly kind: "mouse"; readonly dx: number; readonly buttons: number }
   | { readonly kind: "serial"; readonly count: number }
   | { readonly kind: "acknowledge" };
 
+type Script = readonly (readonly [port: number, value: number, size?: AccessSize])[];
+
+/** A write to configuration space. */
+const config = (register: number, value: number, size: AccessSize): Script => [
+  [0xcf8, 0x8000_0000 + (register & ~3), 4],
+  [0xcfc + (register & 3), value, size],
+];
+
 /** Programming sequences that random writes would hardly find. */
-const SCRIPTS: readonly (readonly (readonly [port: number, value: number])[])[] = [
+const SCRIPTS: readonly Script[] = [
+  // Shadow RAM, SMRAM, PIRQ routes; bus masters at C000h.
+  config(0x059, 0x30, 1),
+  config(0x05a, 0x21, 1),
+  config(0x072, 0x4a, 1),
+  config(0x072, 0x1a, 1),
+  config(0x860, 0x0b0a, 2),
+  config(0x920, 0xc001, 4),
+  config(0x904, 5, 2),
+  [...config(0x920, 0xc001, 4), ...config(0x904, 5, 2), [0xc002, 6], [0xc004, 0x1000, 4], [0xc000, 9]],
+  // Power management at 600h: timer and button enabled; sleeping states. SMBus at 700h.
+  [...config(0xb40, 0x601, 4), ...config(0xb80, 1, 1), [0x602, 0x101, 2], [0xb2, 0xf1]],
+  [[0x604, 0x3001, 2]],
+  [[0x604, 0x2401, 2]],
+  [[0x600, 0xffff, 2]],
+  [[0x628, 2]],
+  [...config(0xb90, 0x701, 4), ...config(0xbd2, 9, 1), ...config(0xb04, 1, 2), [0x704, 0xa1], [0x702, 0x49]],
+  [[0x700, 0x1e]],
+  [[0xcf9, 6]],
   [
     [0x20, 0x11],
     [0x21, 0x08],
@@ -266,7 +302,9 @@ const SCRIPTS: readonly (readonly (readonly [port: number, value: number])[])[] 
     [0x2fc, 0x1b],
     [0x2f8, 0x55],
   ],
-  // The display's modes.
+  // The display's windows and modes.
+  [...config(0x1010, 0xe000_0000, 4), ...config(0x1018, 0xe100_0000, 4), ...config(0x1004, 3, 2)],
+  config(0x1030, 0xe020_0001, 4),
   [
     [0x3c2, 0x63],
     [0x3d4, 0x11],
@@ -325,6 +363,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
           fc.integer({ min: 0xa0000, max: 0xbffff }),
           fc.integer({ min: 0xe0000000, max: 0xe0ffffff }),
           fc.integer({ min: 0xe0000000, max: 0xe000ffff }),
+          fc.integer({ min: 0xe1000000, max: 0xe1000fff }),
         ),
         size,
         value: fc.nat(0xffff_ffff),
@@ -377,7 +416,7 @@ async function play(machine: Machine, actions: readonly Action[]): Promise<numbe
         break;
       }
       case "script":
-        for (const [at, value] of act.writes) bus.out(at, 1, value);
+        for (const [at, value, bytes] of act.writes) bus.out(at, bytes ?? 1, value);
         break;
       case "wait":
         // Host work is done before guest time moves on, as under the instruction clock.
@@ -467,7 +506,7 @@ test("states are plain data that later activity does not change", async () => {
 
 test("a reset is the same whatever came before, and done twice it is done once", async () => {
   /** Devices whose reset keeps what a reset button cannot reach: time, CMOS, fingers on keys, bytes on a cable. */
-  const keeps = new Set(["rtc", "keyboard", "com1", "com2"]);
+  const keeps = new Set(["rtc", "acpi", "keyboard", "com1", "com2"]);
   const fresh = new Machine();
   fresh.pc.reset();
   await fc.assert(

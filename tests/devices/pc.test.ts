@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createPc, type PcOptions } from "../../src/devices/pc.ts";
-import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, NO_VIDEO } from "../support/device-fakes.ts";
+import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, NO_SHADOW, NO_VIDEO } from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 function build(options: Partial<PcOptions> = {}) {
@@ -18,6 +18,7 @@ function build(options: Partial<PcOptions> = {}) {
     clock,
     intr,
     a20,
+    shadow: NO_SHADOW,
     reset: () => {
       counts.resets++;
     },

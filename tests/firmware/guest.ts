@@ -105,6 +105,7 @@ export async function runGuest(program: string, options: GuestOptions = {}): Pro
     clock: domain.clock,
     intr: domain.intr,
     a20: { set: (level) => domain.setA20(level) },
+    shadow: domain.physical,
     reset: () => {
       keepDevices = pc.rtc.getCmos(SHUTDOWN_STATUS) !== 0;
       domain.reset();

@@ -227,6 +227,19 @@ test("4F10h switches the monitor off and on", () => {
   assert.equal(call(0x10, { bx: 0x0301 }), FAILED);
 });
 
+test("4F15h gives the monitor's identification, whose bytes sum to zero", () => {
+  const { call, words, memory } = createVbe();
+  assert.equal(call(0x15, { bx: 0 }), DONE);
+  assert.equal(words()[0]! & 2, 2);
+  assert.equal(call(0x15, { bx: 1 }), DONE);
+  const block = Array.from({ length: 128 }, (_, i) => memory.read8(BUFFER + i));
+  assert.deepEqual(block.slice(0, 8), [0, 255, 255, 255, 255, 255, 255, 0]);
+  assert.equal(block.reduce((sum, byte) => sum + byte, 0) & 0xff, 0);
+  // The preferred timing: 1024 × 768.
+  assert.deepEqual([block[56]! | ((block[58]! >> 4) << 8), block[59]! | ((block[61]! >> 4) << 8)], [1024, 768]);
+  assert.equal(call(0x15, { bx: 1, dx: 1 }), FAILED);
+});
+
 test("the protected-mode procedures move window and picture, and load colours, from wherever they are copied to", async () => {
   const guest = await runGuest(
     `

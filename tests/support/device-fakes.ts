@@ -12,6 +12,7 @@ import type {
   Placement,
   PortDevice,
   PortRange,
+  ShadowControl,
 } from "../../src/hypervisor/device.ts";
 
 /** A line that remembers its level and counts its rising edges. */
@@ -254,6 +255,9 @@ function movableIn<Range extends { readonly base: number }>(
   };
 }
 
+/** A board without ROM to shadow. */
+export const NO_SHADOW: ShadowControl = { shadow() {}, openSmram() {} };
+
 /** A video adapter that is not there. */
 export const NO_VIDEO: PcVideo = {
   ports: NOBODY,
@@ -261,6 +265,8 @@ export const NO_VIDEO: PcVideo = {
   dispiPorts: NOBODY,
   frameBuffer: NOBODY,
   frameMemory: videoMemory(4096),
+  registers: NOBODY,
+  registersSize: 4096,
   reset() {},
 };
 

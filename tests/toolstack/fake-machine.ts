@@ -124,6 +124,10 @@ export class FakeMachine implements Machine {
     this.options.resetDone();
   }
 
+  powerButton(): void {
+    this.calls.push("powerButton");
+  }
+
   destroy(): void {
     this.calls.push("destroy");
     this.stop({ kind: "destroyed", message: "destroyed" });
