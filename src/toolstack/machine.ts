@@ -126,6 +126,7 @@ export function buildMachine(options: MachineOptions): Machine {
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
   const memoryMap = buildMemoryMap(config.memory);
+  const displayBios = vgaBios();
   const vga = new Vga({ clock: hvm.clock, memory: hvm.deviceMemory(VIDEO_MEMORY_SIZE) });
   const power: NonNullable<PcOptions["power"]> = {
     sleep: (state) => {
@@ -155,6 +156,7 @@ export function buildMachine(options: MachineOptions): Machine {
     units,
     serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
     vga,
+    vgaRom: displayBios.image,
     wallOffsetMs: config.wallOffset,
     bootOrder: config.boot,
   });
@@ -192,7 +194,7 @@ export function buildMachine(options: MachineOptions): Machine {
     activity: { instructions: () => hvm.instructions(), displayGeneration: () => vga.guestGeneration },
     ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
   });
-  loadFirmware(hvm, [vgaBios(), bios]);
+  loadFirmware(hvm, [displayBios, bios]);
   hvm.initialState = { mode: "real" };
   hvm.onReset = () => {
     if (resuming) pc.resume();

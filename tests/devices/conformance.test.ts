@@ -339,7 +339,9 @@ const SCRIPTS: readonly Script[] = [
     [0x2fc, 0x1b],
     [0x2f8, 0x55],
   ],
-  // The display's modes.
+  // The display's windows and modes.
+  [...config(0x1010, 0xe000_0000, 4), ...config(0x1018, 0xe100_0000, 4), ...config(0x1004, 3, 2)],
+  config(0x1030, 0xe020_0001, 4),
   [
     [0x3c2, 0x63],
     [0x3d4, 0x11],
@@ -398,6 +400,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
           fc.integer({ min: 0xa0000, max: 0xbffff }),
           fc.integer({ min: 0xe0000000, max: 0xe0ffffff }),
           fc.integer({ min: 0xe0000000, max: 0xe000ffff }),
+          fc.integer({ min: 0xe1000000, max: 0xe1000fff }),
         ),
         size,
         value: fc.nat(0xffff_ffff),

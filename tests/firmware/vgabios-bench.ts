@@ -8,6 +8,16 @@ import { videoMemory } from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 const MEMORY_SIZE = 0x110000;
+const PCI_ADDRESS = 0xcf8;
+const PCI_DATA = 0xcfc;
+/** Where PCI has put the adapter's registers. */
+const REGISTERS = 0xfebf0000;
+/** Configuration space of the adapter, by what is written to CF8h: identity and base addresses. */
+const PCI_REGISTERS: ReadonlyMap<number, number> = new Map([
+  [0x80001000, 0x11111234],
+  [0x80001010, 0xe0000008],
+  [0x80001018, REGISTERS],
+]);
 
 class BenchMemory implements GuestMemory {
   readonly size = MEMORY_SIZE;
@@ -18,6 +28,7 @@ class BenchMemory implements GuestMemory {
   }
   read8(gpa: number): number {
     if (gpa >= 0xa0000 && gpa < 0xc0000) return this.#vga.memory.read(gpa - 0xa0000, 1);
+    if (gpa >= REGISTERS) return this.#vga.registers.read(gpa - REGISTERS, 1);
     return this.bytes[gpa] ?? 0xff;
   }
   write8(gpa: number, value: number): void {
@@ -92,15 +103,18 @@ export function createBench() {
   const vga = new Vga({ clock, memory: videoMemory(4 << 20) });
   const memory = new BenchMemory(vga);
   const cpu = new BenchCpu();
+  let pciAddress = 0;
   /** Ports outside the VGA that were written: [port, value]. */
   const outside: [number, number][] = [];
   const io: PortIo = {
     in(port: number, size: AccessSize) {
       if (port >= 0x3b0 && port < 0x3e0) return vga.ports.read(port - 0x3b0, size);
+      if (port === PCI_DATA) return PCI_REGISTERS.get(pciAddress) ?? 0xffff_ffff;
       return port >= 0x1ce && port < 0x1d2 ? vga.dispiPorts.read(port - 0x1ce, size) : 0;
     },
     out(port: number, size: AccessSize, value: number) {
       if (port >= 0x3b0 && port < 0x3e0) vga.ports.write(port - 0x3b0, size, value);
+      else if (port === PCI_ADDRESS) pciAddress = value;
       else if (port >= 0x1ce && port < 0x1d2) vga.dispiPorts.write(port - 0x1ce, size, value);
       else outside.push([port, value]);
     },

@@ -32,6 +32,7 @@ import {
   STATUS0,
   STATUS1,
 } from "./registers.ts";
+import { REGISTERS_WINDOW_SIZE, RegistersWindow } from "./registers-window.ts";
 import { cursorRectangle, isText, planOf, textScreen } from "./scanout.ts";
 
 /** Bits that exist in each register; the rest reads as zero. */
@@ -100,6 +101,9 @@ export class Vga implements Display, Stateful<VgaState> {
   readonly dispiPorts: PortDevice;
   readonly frameBuffer: MmioDevice;
   readonly frameMemory: DeviceMemory;
+  /** The registers in memory, wherever the guest wants them. */
+  readonly registers: MmioDevice;
+  readonly registersSize = REGISTERS_WINDOW_SIZE;
   /** The display interface's registers. */
   readonly dispi: Dispi;
 
@@ -146,6 +150,7 @@ export class Vga implements Display, Stateful<VgaState> {
       read: (offset, size) => this.#readPorts(offset, size),
       write: (offset, size, value) => this.#writePorts(offset, size, value),
     };
+    this.registers = new RegistersWindow({ ports: this.ports, dispi: this.dispi });
     this.reset();
   }
 

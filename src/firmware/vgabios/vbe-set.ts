@@ -82,7 +82,7 @@ export function getVbeMode(context: ServiceContext): boolean {
   return true;
 }
 
-/** AX=4F05h: move window A to bank DX (BH=0), or tell where it is (BH=1). Linear modes have no windows: VBE 2.0. */
+/** AX=4F05h: move window A to bank DX (BH=0), or tell where it is (BH=1). */
 export function windowControl(context: ServiceContext): boolean {
   const { cpu, io } = context;
   if (bl(cpu) !== 0 || !currentMode(io)) return false;
