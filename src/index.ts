@@ -4,10 +4,11 @@ import { Domain as DomainInstance } from "./toolstack/domain.ts";
 import { NODE_HOST } from "./toolstack/node/host.ts";
 
 export { type ErrorCode, VmxonError } from "./common/errors.ts";
-export type { BlockBackend, Frame, TextScreen } from "./hypervisor/backend.ts";
+export type { BlockBackend, Frame, FrameFeed, FrameSink, Rectangle, TextScreen } from "./hypervisor/backend.ts";
 export type { StopReason } from "./hypervisor/stop-reason.ts";
 export type { DomainConfig, ImageSource } from "./toolstack/config.ts";
 export type { DomainState, ExitCount } from "./toolstack/domain.ts";
+export type { EjectOptions, InsertOptions, RemovableDrive, RemovableName } from "./toolstack/domain-media.ts";
 export type { Event, Subscription } from "./toolstack/events.ts";
 export { MemoryBackend, OverlayBackend } from "./toolstack/memory-backend.ts";
 export type { WaitOptions } from "./toolstack/waiter.ts";

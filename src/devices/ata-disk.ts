@@ -1,236 +1,224 @@
 /**
- * One ATA fixed disk: its task file, its commands and its PIO transfers. The channel (`ide.ts`) selects it.
- * ATA/ATAPI-5 (T13/1321D); section numbers refer to it.
+ * One ATA fixed disk: its commands. The registers and the ways of its data stand in `ata-interface.ts`; the channel
+ * (`ide.ts`) selects it. ATA/ATAPI-6 (T13/1410D); section numbers refer to it.
  */
 import { copyPlain } from "../common/plain.ts";
 import type { Disk, Geometry } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
-import { ATA_COMMANDS, ATA_DEVICE, ATA_ERROR, ATA_FEATURE, ATA_STATUS, type AtaOperation } from "./ata-commands.ts";
-import { identify, MAX_MULTIPLE } from "./ata-identify.ts";
+import {
+  ATA_COMMANDS,
+  ATA_DEVICE,
+  ATA_ERROR,
+  ATA_FEATURE,
+  ATA_STATUS,
+  type AtaCommand,
+  isDmaMode,
+  isTransferMode,
+  TIMED_POWER,
+  TRANSFER_MODE,
+} from "./ata-commands.ts";
+import type { AtaDevice } from "./ata-device.ts";
+import { IDENTITY_BYTES, identify, MAX_LBA28, MAX_MULTIPLE } from "./ata-identify.ts";
+import { AtaInterface, type AtaInterfaceState } from "./ata-interface.ts";
+import { AtaPower, type AtaPowerState } from "./ata-power.ts";
+import { AtaSmart, type AtaSmartState } from "./ata-smart.ts";
 
 const SECTOR = 512;
-const MAX_LBA28 = 0x0fff_ffff;
+/** Sectors for which a count of 0 stands. */
 const MAX_SECTORS = 256;
+const MAX_SECTORS_EXT = 65536;
+/** Most sectors that are asked of the host at once; a multiple of every block of Read and Write Multiple. */
+const MAX_PIECE = 2048;
 /** Guest time of a command and of each sector in it, ns. */
 const COMMAND_LATENCY = 30_000;
 const SECTOR_LATENCY = 500;
 const READY = ATA_STATUS.DRDY | ATA_STATUS.DSC;
-/** Check Power Mode: active or idle. */
-const POWER_ACTIVE = 0xff;
-/** Diagnostic code and signature of a disk that works (9.12). */
+/** Diagnostic code of a device that works (9.12). */
 const DIAGNOSTIC_OK = 0x01;
-const NO_BUFFER = new Uint8Array(0);
+const DEFAULT_DMA_MODE = TRANSFER_MODE.MULTIWORD | 2;
+/** Set Max, count register: the new capacity outlives power. */
+const NON_VOLATILE = 1 << 0;
 
-/** What a disk is doing. */
-type Activity = "idle" | "reading" | "writing" | "flushing" | "verifying" | "in" | "out";
+/** What a disk is doing: nothing, host work, or passing the data of a command that ends with them. */
+type Activity = "idle" | "reading" | "verifying" | "writing" | "flushing" | "passing";
 
 /** State of a disk. */
 export interface AtaDiskState {
-  features: number;
-  error: number;
-  count: number;
-  sector: number;
-  cylinderLow: number;
-  cylinderHigh: number;
-  device: number;
-  status: number;
-  /** INTRQ, as long as this disk is selected. */
-  irq: boolean;
+  port: AtaInterfaceState;
+  power: AtaPowerState;
+  smart: AtaSmartState;
+  /** Opcode of the last command. */
+  command: number;
+  activity: Activity;
+  /** First sector of the piece that is under way, sectors in it, and sectors of the command from there on. */
+  lba: number;
+  piece: number;
+  remaining: number;
+  /** Sectors to a data request. */
+  blockSectors: number;
   /** Translation in force. */
   heads: number;
   sectors: number;
   multiple: number;
+  dmaMode: number;
   writeCache: boolean;
   lookAhead: boolean;
-  activity: Activity;
-  operation: AtaOperation;
-  /** First sector of the command. */
-  lba: number;
-  /** Data of the command; `length` bytes count, `position` of them have passed, the data request ends at `blockEnd`. */
-  buffer: Uint8Array;
-  length: number;
-  position: number;
-  blockEnd: number;
-  blockSectors: number;
+  /** A software reset brings the power-on defaults of features back. */
+  revert: boolean;
+  /** Sectors that the guest may address, now and after a reset (Set Max). */
+  capacity: number;
+  lastingCapacity: number;
+  /** Read Native Max was the last command, so that Set Max means the address. */
+  nativeMaxRead: boolean;
   /** What Write Buffer wrote. */
   sectorBuffer: Uint8Array;
-  /** Guest time at which host work is done, or -1. */
-  due: number;
 }
 
 /** What a disk is wired to. */
 export interface AtaDiskDeps {
   readonly clock: Clock;
   readonly disk: Disk;
-  /** `irq` may have changed. */
+  readonly unit: 0 | 1;
+  /** INTRQ or the request for DMA may have changed. */
   readonly changed: () => void;
 }
 
-/** The disk. Commands stand in `ata-commands.ts`; whatever is missing there is aborted. */
-export class AtaDisk {
+/** The disk. Commands stand in `ata-commands.ts`; whatever is missing there or here is aborted. */
+export class AtaDisk implements AtaDevice {
+  readonly port: AtaInterface;
   private readonly deps: AtaDiskDeps;
-  private readonly capacity: number;
-  private s: AtaDiskState;
-  /** Counts commands, so that host work of an aborted one is recognized when it comes in. */
-  private epoch = 0;
+  private readonly power: AtaPower;
+  private readonly smart = new AtaSmart();
+  /** Sectors of the medium. */
+  private readonly native: number;
+  private s: Omit<AtaDiskState, "port" | "power" | "smart">;
 
   constructor(deps: AtaDiskDeps) {
     this.deps = deps;
-    this.capacity = Math.min(Math.floor(deps.disk.backend.size / SECTOR), MAX_LBA28);
-    this.s = this.powerOn();
+    this.native = Math.floor(deps.disk.backend.size / SECTOR);
+    this.power = new AtaPower(deps.clock);
+    this.port = new AtaInterface({ clock: deps.clock, changed: deps.changed, dataDone: () => this.dataDone() });
+    this.s = this.powerOn(this.native);
+    this.endReset();
   }
 
-  private powerOn(): AtaDiskState {
-    const { geometry } = this.deps.disk;
+  private powerOn(capacity: number): Omit<AtaDiskState, "port" | "power" | "smart"> {
+    const { heads, sectors } = this.deps.disk.geometry;
     return {
-      features: 0,
-      error: DIAGNOSTIC_OK,
-      count: 1,
-      sector: 1,
-      cylinderLow: 0,
-      cylinderHigh: 0,
-      device: 0,
-      status: READY,
-      irq: false,
-      heads: geometry.heads,
-      sectors: geometry.sectors,
+      command: 0,
+      activity: "idle",
+      lba: 0,
+      piece: 0,
+      remaining: 0,
+      blockSectors: 1,
+      heads,
+      sectors,
       multiple: 0,
+      dmaMode: DEFAULT_DMA_MODE,
       writeCache: true,
       lookAhead: true,
-      activity: "idle",
-      operation: "nonData",
-      lba: 0,
-      buffer: NO_BUFFER,
-      length: 0,
-      position: 0,
-      blockEnd: 0,
-      blockSectors: 1,
+      revert: false,
+      capacity,
+      lastingCapacity: capacity,
+      nativeMaxRead: false,
       sectorBuffer: new Uint8Array(SECTOR),
-      due: -1,
     };
-  }
-
-  /** The task file as the channel reads and writes it; writes while the disk is busy are lost (7.2). */
-  get registers(): Readonly<AtaDiskState> {
-    return this.s;
-  }
-
-  get irq(): boolean {
-    return this.s.irq;
-  }
-
-  /** Write one of the registers that both disks of a channel latch. */
-  writeRegister(
-    register: "features" | "count" | "sector" | "cylinderLow" | "cylinderHigh" | "device",
-    byte: number,
-  ): void {
-    if ((this.s.status & ATA_STATUS.BSY) === 0) this.s[register] = byte;
-  }
-
-  private setIrq(level: boolean): void {
-    this.s.irq = level;
-    this.deps.changed();
-  }
-
-  /** Reading Status takes the interrupt back. */
-  readStatus(): number {
-    if (this.s.irq) this.setIrq(false);
-    return this.s.status;
   }
 
   // --- reset ---------------------------------------------------------------------------------------------------------
 
   private abandon(): void {
-    this.epoch++;
-    const { s } = this;
-    // Host work under way may still use the old buffer.
-    if (s.due >= 0) s.buffer = NO_BUFFER;
-    s.due = -1;
-    s.activity = "idle";
+    this.port.abandon();
+    this.s.activity = "idle";
   }
 
-  /** SRST was set: busy until {@link endReset}. */
   beginReset(): void {
     this.abandon();
-    this.s.status = ATA_STATUS.BSY;
-    this.setIrq(false);
+    this.port.s.status = ATA_STATUS.BSY;
+    this.port.setIrq(false);
   }
 
-  /** Put the signature of a disk into the task file (9.12): after a reset or diagnostics. */
   endReset(): void {
     const { s } = this;
-    s.error = DIAGNOSTIC_OK;
-    s.count = 1;
-    s.sector = 1;
-    s.cylinderLow = 0;
-    s.cylinderHigh = 0;
-    s.device = 0;
-    s.status = READY;
+    const registers = this.port.s;
+    registers.error = DIAGNOSTIC_OK;
+    registers.count = 1;
+    registers.lbaLow = 1;
+    registers.lbaMid = 0;
+    registers.lbaHigh = 0;
+    registers.device = 0;
+    registers.status = READY;
+    this.power.softReset();
+    s.nativeMaxRead = false;
+    if (!s.revert) return;
+    s.multiple = 0;
+    s.writeCache = true;
+    s.lookAhead = true;
   }
 
-  /** Execute Device Diagnostic, which both disks of a channel obey; disk 0 reports its end. */
   diagnose(report: boolean): void {
     this.abandon();
     this.endReset();
-    this.setIrq(report);
+    this.port.setIrq(report);
   }
 
   reset(): void {
-    this.abandon();
-    this.s = this.powerOn();
+    this.port.reset();
+    this.power.reset();
+    this.smart.reset();
+    this.s = this.powerOn(this.s.lastingCapacity);
+    this.endReset();
     this.deps.changed();
   }
 
   // --- commands ------------------------------------------------------------------------------------------------------
 
-  /** A write to the Command register. */
-  execute(opcode: number): void {
-    const { s } = this;
-    if (s.status & ATA_STATUS.BSY) return;
-    this.abandon();
-    s.status = READY;
-    s.error = 0;
-    s.irq = false;
-    const operation = ATA_COMMANDS.get(opcode);
-    if (operation === undefined) {
-      this.abort();
-      return;
-    }
-    s.operation = operation;
-    this.deps.changed();
-    this.run(operation);
+  private get command(): AtaCommand | undefined {
+    return ATA_COMMANDS.get(this.s.command);
   }
 
-  private run(operation: AtaOperation): void {
-    const { s } = this;
-    switch (operation) {
-      case "nonData":
-      case "diagnostic":
+  execute(opcode: number): void {
+    const { s, port } = this;
+    // A device that sleeps waits for a reset (8.50).
+    if (port.busy || this.power.asleep) return;
+    this.abandon();
+    port.s.status = READY;
+    port.s.error = 0;
+    port.setIrq(false);
+    s.command = opcode;
+    const afterNativeMax = s.nativeMaxRead;
+    s.nativeMaxRead = false;
+    const { command } = this;
+    if (command === undefined) this.abort();
+    else this.run(command, afterNativeMax);
+  }
+
+  private run(command: AtaCommand, afterNativeMax: boolean): void {
+    const { s, port } = this;
+    switch (command.operation) {
+      case "recalibrate":
+        this.power.wake();
         this.complete();
         break;
+      case "standby":
+      case "idle":
+      case "sleep":
+        this.power.enter(command.operation, TIMED_POWER.has(s.command) ? port.s.count : undefined);
+        // What is cached is on the medium before the disk stops.
+        if (command.operation === "idle") this.complete();
+        else this.startFlush();
+        break;
       case "checkPower":
-        s.count = POWER_ACTIVE;
+        port.s.count = this.power.code;
         this.complete();
         break;
       case "seek":
         if (this.findSectors(1)) this.complete();
         break;
       case "read":
-        this.startRead("reading", 1);
-        break;
-      case "readMultiple":
-        if (s.multiple === 0) this.abort();
-        else this.startRead("reading", s.multiple);
-        break;
-      case "verify":
-        this.startRead("verifying", 1);
-        break;
       case "write":
-        this.startWrite(1);
-        break;
-      case "writeMultiple":
-        if (s.multiple === 0) this.abort();
-        else this.startWrite(s.multiple);
+      case "verify":
+        this.startSectors(command);
         break;
       case "flush":
         this.startFlush();
@@ -239,12 +227,13 @@ export class AtaDisk {
         this.identify();
         break;
       case "readBuffer":
-        this.prepare(1, 1).set(s.sectorBuffer);
-        this.requestData("in", true);
+        this.sendSector(s.sectorBuffer);
         break;
       case "writeBuffer":
-        this.prepare(1, 1);
-        this.requestData("out", false);
+        port.prepare(SECTOR);
+        s.activity = "passing";
+        // The host gives the data without being asked by an interrupt (9.8).
+        port.requestPio("out", SECTOR, READY);
         break;
       case "initializeParameters":
         this.initializeParameters();
@@ -255,65 +244,91 @@ export class AtaDisk {
       case "setFeatures":
         this.setFeatures();
         break;
+      case "readNativeMax":
+        this.readNativeMax(command);
+        break;
+      case "setMax":
+        if (afterNativeMax) this.setMax();
+        else this.abort();
+        break;
+      case "smart":
+        this.runSmart();
+        break;
+      default:
+        // No operation aborts by definition; the others are for packet devices.
+        this.abort();
     }
   }
 
   private complete(): void {
     this.s.activity = "idle";
-    this.s.status = READY;
-    this.setIrq(true);
+    this.port.endData();
+    this.port.s.status = READY;
+    this.port.setIrq(true);
   }
 
   private fail(error: number, fault = 0): void {
-    const { s } = this;
-    s.activity = "idle";
-    s.error = error;
-    s.status = READY | ATA_STATUS.ERR | fault;
-    this.setIrq(true);
+    this.s.activity = "idle";
+    this.port.endData();
+    this.port.s.error = error;
+    this.port.s.status = READY | ATA_STATUS.ERR | fault;
+    this.port.setIrq(true);
   }
 
   private abort(): void {
     this.fail(ATA_ERROR.ABRT);
   }
 
+  /** Give the guest one sector that does not come from the medium. */
+  private sendSector(data: Uint8Array): void {
+    this.port.prepare(SECTOR).set(data);
+    this.s.activity = "passing";
+    this.port.requestPio("in", SECTOR, READY);
+    this.port.setIrq(true);
+  }
+
   // --- addresses -----------------------------------------------------------------------------------------------------
 
   private get current(): Geometry {
-    const { heads, sectors } = this.s;
-    return { cylinders: Math.min(Math.floor(this.capacity / (heads * sectors)), 0xffff), heads, sectors };
+    const { heads, sectors, capacity } = this.s;
+    return { cylinders: Math.min(Math.floor(capacity / (heads * sectors)), 0xffff), heads, sectors };
   }
 
-  /** Sector that the task file addresses, or -1. */
+  /** Sector that the registers address, or -1. */
   private address(): number {
-    const { s } = this;
-    const cylinder = (s.cylinderHigh << 8) | s.cylinderLow;
-    const head = s.device & ATA_DEVICE.HEAD;
-    if (s.device & ATA_DEVICE.LBA) return ((head << 24) | (cylinder << 8) | s.sector) >>> 0;
-    if (s.sector === 0 || s.sector > s.sectors || head >= s.heads) return -1;
-    return (cylinder * s.heads + head) * s.sectors + s.sector - 1;
+    const { s, port } = this;
+    if (this.command?.extended) return port.lba48;
+    const head = port.s.device & ATA_DEVICE.HEAD;
+    if (port.s.device & ATA_DEVICE.LBA) return ((head << 24) | port.lba24) >>> 0;
+    const sector = port.s.lbaLow;
+    if (sector === 0 || sector > s.sectors || head >= s.heads) return -1;
+    return ((port.lba24 >> 8) * s.heads + head) * s.sectors + sector - 1;
   }
 
-  /** Show the sector at which a command ended. */
+  /** Show a sector, the one at which a command ended, in the way in which the command addressed it. */
   private showAddress(lba: number): void {
-    const { s } = this;
-    let cylinder = (lba >>> 8) & 0xffff;
-    let head = (lba >>> 24) & ATA_DEVICE.HEAD;
-    s.sector = lba & 0xff;
-    if ((s.device & ATA_DEVICE.LBA) === 0) {
-      s.sector = (lba % s.sectors) + 1;
-      head = Math.floor(lba / s.sectors) % s.heads;
-      cylinder = Math.floor(lba / (s.sectors * s.heads)) & 0xffff;
+    const { s, port } = this;
+    if (this.command?.extended) {
+      port.showLba48(lba);
+      return;
     }
-    s.cylinderLow = cylinder & 0xff;
-    s.cylinderHigh = cylinder >> 8;
-    s.device = (s.device & ~ATA_DEVICE.HEAD) | head;
+    let head = Math.floor(lba / 2 ** 24) & ATA_DEVICE.HEAD;
+    if (port.s.device & ATA_DEVICE.LBA) {
+      port.showLba24(lba % 2 ** 24);
+    } else {
+      head = Math.floor(lba / s.sectors) % s.heads;
+      const cylinder = Math.floor(lba / (s.sectors * s.heads)) & 0xffff;
+      port.showLba24((cylinder << 8) | ((lba % s.sectors) + 1));
+    }
+    port.s.device = (port.s.device & ~ATA_DEVICE.HEAD) | head;
   }
 
-  /** Address `total` sectors from the task file on. Fails the command when they are not all there. */
+  /** Address `total` sectors from the registers on. Fails the command when they are not all there. */
   private findSectors(total: number): boolean {
     const lba = this.address();
-    if (lba < 0 || lba + total > this.capacity) {
-      if (lba >= 0) this.showAddress(Math.max(lba, this.capacity));
+    this.power.wake();
+    if (lba < 0 || lba + total > this.s.capacity) {
+      if (lba >= 0) this.showAddress(Math.max(lba, this.s.capacity));
       this.fail(ATA_ERROR.IDNF);
       return false;
     }
@@ -321,252 +336,235 @@ export class AtaDisk {
     return true;
   }
 
-  /** Buffer for `total` sectors of this command, `blockSectors` of them to each data request. */
-  private prepare(total: number, blockSectors: number): Uint8Array {
-    const { s } = this;
-    s.length = total * SECTOR;
-    s.position = 0;
-    s.blockEnd = 0;
-    s.blockSectors = blockSectors;
-    if (s.buffer.length < s.length) s.buffer = new Uint8Array(s.length);
-    return s.buffer;
-  }
+  // --- sectors -------------------------------------------------------------------------------------------------------
 
-  // --- host work -----------------------------------------------------------------------------------------------------
-
-  private work(promise: Promise<void>, done: () => void, failed: () => void): void {
-    const { s, epoch } = this;
-    const now = this.deps.clock.now();
-    s.status = ATA_STATUS.BSY;
-    if (s.due < 0) s.due = now + COMMAND_LATENCY + (s.length / SECTOR) * SECTOR_LATENCY;
-    this.deps.clock.complete(promise, Math.max(0, s.due - now), (_result, error) => {
-      if (epoch !== this.epoch) return;
-      this.s.due = -1;
-      if (error === undefined) done();
-      else failed();
-    });
-  }
-
-  /** Start, or start again after a restore, what the activity needs from the host. */
-  private startWork(): void {
-    const { s } = this;
-    const { backend } = this.deps.disk;
-    const data = s.buffer.subarray(0, s.length);
-    const offset = s.lba * SECTOR;
-    const readFailed = (): void => {
-      this.showAddress(s.lba);
-      this.fail(ATA_ERROR.UNC);
-    };
-    const writeFailed = (): void => {
-      this.showAddress(s.lba);
-      this.fail(ATA_ERROR.ABRT, ATA_STATUS.DF);
-    };
-    switch (s.activity) {
-      case "reading":
-        this.work(backend.read(offset, data), () => this.requestData("in", true), readFailed);
-        break;
-      case "verifying":
-        this.work(backend.read(offset, data), () => this.finishSectors(true), readFailed);
-        break;
-      case "writing": {
-        const write = backend.write(offset, data);
-        this.work(
-          s.writeCache ? write : write.then(() => backend.flush()),
-          () => this.finishSectors(true),
-          writeFailed,
-        );
-        break;
-      }
-      case "flushing":
-        this.work(backend.flush(), () => this.complete(), writeFailed);
-        break;
+  private startSectors(command: AtaCommand): void {
+    const { s, port } = this;
+    const total = command.extended ? port.count16 || MAX_SECTORS_EXT : port.s.count || MAX_SECTORS;
+    if (command.protocol === "multiple" && s.multiple === 0) {
+      this.abort();
+      return;
     }
-  }
-
-  private startRead(activity: "reading" | "verifying", blockSectors: number): void {
-    const { s } = this;
-    const total = s.count || MAX_SECTORS;
-    if (!this.findSectors(total)) return;
-    this.prepare(total, blockSectors);
-    s.activity = activity;
-    this.startWork();
-  }
-
-  private startWrite(blockSectors: number): void {
-    const total = this.s.count || MAX_SECTORS;
-    if (this.deps.disk.backend.readonly) {
+    if (command.operation === "write" && this.deps.disk.backend.readonly) {
       this.fail(ATA_ERROR.ABRT | ATA_ERROR.WP);
       return;
     }
     if (!this.findSectors(total)) return;
-    this.prepare(total, blockSectors);
-    // The host gives the first block without being asked by an interrupt (9.8).
-    this.requestData("out", false);
+    s.remaining = total;
+    s.blockSectors = command.protocol === "multiple" ? s.multiple : 1;
+    this.startPiece(command, true);
+  }
+
+  /** Go on with the next sectors of the command, as many as are asked of the host at once. */
+  private startPiece(command: AtaCommand, first: boolean): void {
+    const { s, port } = this;
+    s.piece = Math.min(s.remaining, MAX_PIECE);
+    port.prepare(s.piece * SECTOR);
+    if (command.operation !== "write") {
+      s.activity = command.operation === "read" ? "reading" : "verifying";
+      this.startWork();
+      return;
+    }
+    s.activity = "passing";
+    if (command.protocol === "dma") port.requestDma("dmaOut", READY);
+    else this.requestBlock("out", !first);
+  }
+
+  private requestBlock(direction: "in" | "out", interrupt: boolean): void {
+    this.port.requestPio(direction, this.s.blockSectors * SECTOR, READY);
+    if (interrupt) this.port.setIrq(true);
+  }
+
+  /** The piece is where it belongs. */
+  private endPiece(command: AtaCommand): void {
+    const { s } = this;
+    s.lba += s.piece;
+    s.remaining -= s.piece;
+    if (s.remaining > 0) {
+      this.startPiece(command, false);
+      return;
+    }
+    this.showAddress(s.lba - 1);
+    this.port.s.count = 0;
+    // The last data request of a PIO read was announced before its data passed.
+    if (command.operation !== "read" || command.protocol === "dma") {
+      this.complete();
+      return;
+    }
+    s.activity = "idle";
+    this.port.s.status = READY;
+  }
+
+  /** Start, or start again after a restore, what the activity needs from the host. */
+  private startWork(): void {
+    const { s, port } = this;
+    const { command } = this;
+    if (command === undefined) return;
+    const { backend } = this.deps.disk;
+    const data = port.s.buffer.subarray(0, port.s.length);
+    const offset = s.lba * SECTOR;
+    const latency = COMMAND_LATENCY + (port.s.length / SECTOR) * SECTOR_LATENCY;
+    const failed = (error: number, fault: number) => (): void => {
+      this.showAddress(s.lba);
+      this.fail(error, fault);
+    };
+    const readFailed = failed(ATA_ERROR.UNC, 0);
+    const writeFailed = failed(ATA_ERROR.ABRT, ATA_STATUS.DF);
+    switch (s.activity) {
+      case "reading":
+        port.work(backend.read(offset, data), latency, () => this.hasRead(command), readFailed);
+        break;
+      case "verifying":
+        port.work(backend.read(offset, data), latency, () => this.endPiece(command), readFailed);
+        break;
+      case "writing": {
+        const write = backend.write(offset, data);
+        const work = s.writeCache ? write : write.then(() => backend.flush());
+        port.work(work, latency, () => this.endPiece(command), writeFailed);
+        break;
+      }
+      case "flushing":
+        port.work(backend.flush(), latency, () => this.complete(), writeFailed);
+        break;
+    }
+  }
+
+  private hasRead(command: AtaCommand): void {
+    this.s.activity = "passing";
+    if (command.protocol === "dma") this.port.requestDma("dmaIn", READY);
+    else this.requestBlock("in", true);
   }
 
   private startFlush(): void {
-    const { s } = this;
-    s.length = 0;
-    s.lba = 0;
-    s.activity = "flushing";
+    this.port.prepare(0);
+    this.s.lba = 0;
+    this.s.activity = "flushing";
     this.startWork();
   }
 
-  /** All sectors are done: show where the command ended. */
-  private finishSectors(interrupt: boolean): void {
-    const { s } = this;
-    this.showAddress(s.lba + s.length / SECTOR - 1);
-    s.count = 0;
-    s.activity = "idle";
-    s.status = READY;
-    if (interrupt) this.setIrq(true);
-  }
-
-  // --- data ----------------------------------------------------------------------------------------------------------
-
-  private requestData(direction: "in" | "out", interrupt: boolean): void {
-    const { s } = this;
-    s.activity = direction;
-    s.blockEnd = Math.min(s.length, s.position + s.blockSectors * SECTOR);
-    s.status = READY | ATA_STATUS.DRQ;
-    if (interrupt) this.setIrq(true);
-  }
-
   /** The data request is served. */
-  private endBlock(): void {
-    const { s } = this;
-    if (s.position < s.length) {
-      this.requestData(s.activity as "in" | "out", true);
-    } else if (s.operation === "writeBuffer") {
-      s.sectorBuffer.set(s.buffer.subarray(0, SECTOR));
-      this.complete();
-    } else if (s.activity === "out") {
+  private dataDone(): void {
+    const { s, port } = this;
+    const { command } = this;
+    if (command === undefined) return;
+    const { operation } = command;
+    const { position, length } = port.s;
+    if (operation === "read" && position < length) {
+      this.requestBlock("in", true);
+    } else if (operation === "write" && position < length) {
+      this.requestBlock("out", true);
+    } else if (operation === "read") {
+      this.endPiece(command);
+    } else if (operation === "write") {
       s.activity = "writing";
       this.startWork();
-    } else if (s.operation === "read" || s.operation === "readMultiple") {
-      this.finishSectors(false);
+    } else if (operation === "writeBuffer") {
+      s.sectorBuffer.set(port.s.buffer.subarray(0, SECTOR));
+      this.complete();
     } else {
       s.activity = "idle";
-      s.status = READY;
-    }
-  }
-
-  /** Read `size` bytes from the data register; all ones without a data request. */
-  readData(size: number): number {
-    const { s } = this;
-    if (s.activity !== "in") return size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1;
-    const at = s.position;
-    const { buffer } = s;
-    let value = buffer[at]!;
-    if (size > 1) value |= (buffer[at + 1] ?? 0) << 8;
-    if (size > 2) value |= ((buffer[at + 2] ?? 0) << 16) | ((buffer[at + 3] ?? 0) << 24);
-    this.advance(size);
-    return value >>> 0;
-  }
-
-  /** Write `size` bytes to the data register; lost without a data request. */
-  writeData(size: number, value: number): void {
-    const { s } = this;
-    if (s.activity !== "out") return;
-    for (let i = 0; i < size && s.position + i < s.blockEnd; i++) s.buffer[s.position + i] = (value >>> (8 * i)) & 0xff;
-    this.advance(size);
-  }
-
-  private advance(size: number): void {
-    const { s } = this;
-    s.position = Math.min(s.position + size, s.blockEnd);
-    if (s.position === s.blockEnd) this.endBlock();
-  }
-
-  /** INS from the data register. */
-  readString(target: Uint8Array): void {
-    const { s } = this;
-    let done = 0;
-    while (done < target.length && s.activity === "in") {
-      const count = Math.min(target.length - done, s.blockEnd - s.position);
-      target.set(s.buffer.subarray(s.position, s.position + count), done);
-      done += count;
-      this.advance(count);
-    }
-    target.fill(0xff, done);
-  }
-
-  /** OUTS to the data register. */
-  writeString(source: Uint8Array): void {
-    const { s } = this;
-    let done = 0;
-    while (done < source.length && s.activity === "out") {
-      const count = Math.min(source.length - done, s.blockEnd - s.position);
-      s.buffer.set(source.subarray(done, done + count), s.position);
-      done += count;
-      this.advance(count);
+      port.s.status = READY;
     }
   }
 
   // --- commands about the disk itself --------------------------------------------------------------------------------
 
   private identify(): void {
-    const { s } = this;
+    const { s, current } = this;
     const { model, serial, geometry } = this.deps.disk;
-    const { current, capacity } = this;
-    const { multiple, writeCache, lookAhead } = s;
-    identify(this.prepare(1, 1), {
+    const sector = new Uint8Array(IDENTITY_BYTES);
+    identify(sector, {
+      unit: this.deps.unit,
       model,
       serial,
       geometry,
       current,
-      sectors: capacity,
-      multiple,
-      writeCache,
-      lookAhead,
+      sectors: s.capacity,
+      multiple: s.multiple,
+      dmaMode: s.dmaMode,
+      writeCache: s.writeCache,
+      lookAhead: s.lookAhead,
+      smart: this.smart.enabled,
     });
-    this.requestData("in", true);
+    this.sendSector(sector);
   }
 
   private initializeParameters(): void {
-    const { s } = this;
-    if (s.count === 0) {
+    const { s, port } = this;
+    if (port.s.count === 0) {
       this.abort();
       return;
     }
-    s.heads = (s.device & ATA_DEVICE.HEAD) + 1;
-    s.sectors = s.count;
+    s.heads = (port.s.device & ATA_DEVICE.HEAD) + 1;
+    s.sectors = port.s.count;
     this.complete();
   }
 
   private setMultiple(): void {
-    const { s } = this;
-    const powerOfTwo = (s.count & (s.count - 1)) === 0;
-    if (s.count > MAX_MULTIPLE || !powerOfTwo) {
+    const { count } = this.port.s;
+    const powerOfTwo = (count & (count - 1)) === 0;
+    if (count > MAX_MULTIPLE || !powerOfTwo) {
       this.abort();
       return;
     }
-    s.multiple = s.count;
+    this.s.multiple = count;
     this.complete();
   }
 
+  private readNativeMax(command: AtaCommand): void {
+    const last = this.native - 1;
+    this.s.nativeMaxRead = true;
+    this.showAddress(command.extended ? last : Math.min(last, MAX_LBA28));
+    this.complete();
+  }
+
+  private setMax(): void {
+    const { s, port } = this;
+    const last = this.address();
+    if (last < 0 || last >= this.native) {
+      this.fail(ATA_ERROR.IDNF);
+      return;
+    }
+    s.capacity = last + 1;
+    if (port.s.count & NON_VOLATILE) s.lastingCapacity = s.capacity;
+    this.showAddress(last);
+    this.complete();
+  }
+
+  private runSmart(): void {
+    const result = this.smart.execute(this.port.s, this.deps.clock.now());
+    if (result === "abort") this.abort();
+    else if (result === "done") this.complete();
+    else this.sendSector(result);
+  }
+
   private setFeatures(): void {
-    const { s } = this;
-    switch (s.features) {
+    const { s, port } = this;
+    const { features, count } = port.s;
+    switch (features) {
       case ATA_FEATURE.WRITE_CACHE_ON:
       case ATA_FEATURE.WRITE_CACHE_OFF:
-        s.writeCache = s.features === ATA_FEATURE.WRITE_CACHE_ON;
+        s.writeCache = features === ATA_FEATURE.WRITE_CACHE_ON;
         if (s.writeCache) this.complete();
         else this.startFlush();
         break;
       case ATA_FEATURE.READ_LOOK_AHEAD_ON:
       case ATA_FEATURE.READ_LOOK_AHEAD_OFF:
-        s.lookAhead = s.features === ATA_FEATURE.READ_LOOK_AHEAD_ON;
+        s.lookAhead = features === ATA_FEATURE.READ_LOOK_AHEAD_ON;
         this.complete();
         break;
       case ATA_FEATURE.REVERT:
       case ATA_FEATURE.NO_REVERT:
+        s.revert = features === ATA_FEATURE.REVERT;
         this.complete();
         break;
       case ATA_FEATURE.TRANSFER_MODE:
-        // PIO default modes (0, 1) and PIO flow control modes 0–4 (8–12); no DMA here.
-        if (s.count <= 1 || (s.count >= 8 && s.count <= 12)) this.complete();
-        else this.abort();
+        if (!isTransferMode(count)) {
+          this.abort();
+          break;
+        }
+        if (isDmaMode(count)) s.dmaMode = count;
+        this.complete();
         break;
       default:
         this.abort();
@@ -576,20 +574,21 @@ export class AtaDisk {
   // --- state ---------------------------------------------------------------------------------------------------------
 
   state(): AtaDiskState {
-    const data = this.s.activity === "idle" ? 0 : this.s.length;
-    const { buffer, ...rest } = this.s;
-    return { ...copyPlain(rest), buffer: buffer.slice(0, data) };
+    return {
+      ...copyPlain(this.s),
+      port: this.port.state(this.s.activity === "writing"),
+      power: this.power.state(),
+      smart: this.smart.state(),
+    };
   }
 
   /** Host work that was under way begins again and ends at the hour at which it would have ended. */
   restore(state: AtaDiskState): void {
-    this.epoch++;
-    this.s = copyPlain(state);
-    if (this.s.buffer.length < this.s.length) {
-      const buffer = new Uint8Array(this.s.length);
-      buffer.set(this.s.buffer);
-      this.s.buffer = buffer;
-    }
-    if (this.s.due >= 0) this.startWork();
+    const { port, power, smart, ...rest } = state;
+    this.port.restore(port);
+    this.power.restore(power);
+    this.smart.restore(smart);
+    this.s = copyPlain(rest);
+    if (port.due >= 0) this.startWork();
   }
 }

@@ -1,32 +1,36 @@
 /**
- * An IDE channel: two register blocks, up to two disks, one interrupt. Which disk answers what follows ATA/ATAPI-5
- * (T13/1321D), 7 and 9.16 (single device configurations).
+ * An IDE channel: two register blocks, up to two devices, one interrupt, one bus-master engine. Which device answers what
+ * follows ATA/ATAPI-6 (T13/1410D), 7 and 9.16 (single device configurations).
  */
-import type { Disk } from "../hypervisor/backend.ts";
+import type { IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock, Timer } from "../hypervisor/clock.ts";
-import type { AccessSize, InterruptLine, PortDevice, Stateful } from "../hypervisor/device.ts";
+import type { AccessSize, GuestMemory, InterruptLine, PortDevice, Stateful } from "../hypervisor/device.ts";
 import { restoreTimer, timerState } from "../hypervisor/timer-state.ts";
 import { ATA_COMMANDS, ATA_CONTROL, ATA_DEVICE } from "./ata-commands.ts";
-import { AtaDisk, type AtaDiskState } from "./ata-disk.ts";
+import type { AtaDevice } from "./ata-device.ts";
+import { AtaDisk } from "./ata-disk.ts";
+import type { AtaInterface } from "./ata-interface.ts";
+import { AtapiCdrom } from "./atapi-cdrom.ts";
+import { BusMaster, type BusMasterState } from "./ide-bus-master.ts";
 
 /** Offsets in the command block. */
 const REG = {
   DATA: 0,
   ERROR_FEATURES: 1,
   COUNT: 2,
-  SECTOR: 3,
-  CYLINDER_LOW: 4,
-  CYLINDER_HIGH: 5,
+  LBA_LOW: 3,
+  LBA_MID: 4,
+  LBA_HIGH: 5,
   DEVICE: 6,
   STATUS_COMMAND: 7,
 } as const;
-/** Registers that both disks latch. */
+/** Registers that both devices latch. */
 const LATCHED = {
   [REG.ERROR_FEATURES]: "features",
   [REG.COUNT]: "count",
-  [REG.SECTOR]: "sector",
-  [REG.CYLINDER_LOW]: "cylinderLow",
-  [REG.CYLINDER_HIGH]: "cylinderHigh",
+  [REG.LBA_LOW]: "lbaLow",
+  [REG.LBA_MID]: "lbaMid",
+  [REG.LBA_HIGH]: "lbaHigh",
   [REG.DEVICE]: "device",
 } as const;
 /** Nobody drives the bus. */
@@ -39,36 +43,44 @@ export interface IdeState {
   selected: number;
   control: number;
   resetAt: number;
-  disks: (AtaDiskState | undefined)[];
+  busMaster: BusMasterState;
+  devices: unknown[];
 }
 
 /** What a channel is wired to. */
 export interface IdeDeps {
   readonly clock: Clock;
   readonly irq: InterruptLine;
-  /** Disk 0 and disk 1. */
-  readonly disks: readonly (Disk | undefined)[];
+  /** Where the bus-master engine finds its tables and puts data. */
+  readonly memory: GuestMemory;
+  /** Device 0 and device 1. */
+  readonly units: readonly (IdeUnit | undefined)[];
 }
 
 /** The channel. It is itself the command block (1F0h–1F7h); `control` is the control block (3F6h). */
 export class IdeChannel implements PortDevice, Stateful<IdeState> {
   /** Alternate Status and Device Control. */
   readonly control: PortDevice;
+  /** The channel's half of the bus-master ports. */
+  readonly busMaster: BusMaster;
   private readonly deps: IdeDeps;
-  private readonly disks: readonly (AtaDisk | undefined)[];
+  private readonly devices: readonly (AtaDevice | undefined)[];
   private readonly resetTimer: Timer;
   private selected: 0 | 1 = 0;
   private deviceControl = 0;
 
   constructor(deps: IdeDeps) {
     this.deps = deps;
-    const changed = (): void => this.updateLine();
-    this.disks = [0, 1].map((unit) => {
-      const disk = deps.disks[unit];
-      return disk && new AtaDisk({ clock: deps.clock, disk, changed });
+    const changed = (): void => this.update();
+    this.devices = ([0, 1] as const).map((unit) => {
+      const { clock, units } = deps;
+      const device = units[unit];
+      if (device?.kind === "cdrom") return new AtapiCdrom({ clock, drive: device, unit, changed });
+      return device && new AtaDisk({ clock, disk: device, unit, changed });
     });
+    this.busMaster = new BusMaster({ memory: deps.memory, target: () => this.port });
     this.resetTimer = deps.clock.timer(() => {
-      for (const disk of this.disks) disk?.endReset();
+      for (const device of this.devices) device?.endReset();
     });
     this.control = {
       read: (_offset: number, _size: AccessSize): number => this.alternateStatus(),
@@ -76,27 +88,41 @@ export class IdeChannel implements PortDevice, Stateful<IdeState> {
     };
   }
 
-  private get disk(): AtaDisk | undefined {
-    return this.disks[this.selected];
+  /** The CD drive that is device 0 or 1, for who changes discs. */
+  cdrom(unit: number): AtapiCdrom | undefined {
+    const device = this.devices[unit];
+    return device instanceof AtapiCdrom ? device : undefined;
   }
 
-  private updateLine(): void {
-    // Only the selected disk drives INTRQ (5.2.9).
-    const level = this.disk?.irq === true && (this.deviceControl & ATA_CONTROL.NIEN) === 0;
+  /** Registers of the device that is selected. */
+  private get port(): AtaInterface | undefined {
+    return this.devices[this.selected]?.port;
+  }
+
+  /** INTRQ: only the selected device drives it (5.2.9), and only while nIEN lets it. */
+  private get interrupt(): boolean {
+    return this.port?.s.irq === true && (this.deviceControl & ATA_CONTROL.NIEN) === 0;
+  }
+
+  /** Something about the devices or their selection has changed: the interrupt follows, and DMA goes on. */
+  private update(): void {
+    const level = this.interrupt;
+    this.busMaster.setInterrupt(level);
     this.deps.irq.set(level);
+    this.busMaster.pump();
   }
 
   private get empty(): boolean {
-    return this.disks[0] === undefined && this.disks[1] === undefined;
+    return this.devices[0] === undefined && this.devices[1] === undefined;
   }
 
   private alternateStatus(): number {
     if (this.empty) return FLOATING;
-    return this.disk?.registers.status ?? 0;
+    return this.port?.s.status ?? 0;
   }
 
   read(offset: number, size: AccessSize): number {
-    if (offset === REG.DATA) return this.disk?.readData(size) ?? (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1);
+    if (offset === REG.DATA) return this.port?.readData(size) ?? (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1);
     let value = 0;
     for (let i = 0; i < size; i++) value |= this.readRegister(offset + i) << (8 * i);
     return value >>> 0;
@@ -104,15 +130,16 @@ export class IdeChannel implements PortDevice, Stateful<IdeState> {
 
   write(offset: number, size: AccessSize, value: number): void {
     if (offset === REG.DATA) {
-      this.disk?.writeData(size, value);
+      this.port?.writeData(size, value);
       return;
     }
     for (let i = 0; i < size; i++) this.writeRegister(offset + i, (value >>> (8 * i)) & 0xff);
   }
 
   readString(offset: number, size: AccessSize, target: Uint8Array): void {
-    if (offset === REG.DATA && this.disk !== undefined) {
-      this.disk.readString(target);
+    const { port } = this;
+    if (offset === REG.DATA && port !== undefined) {
+      port.readString(target);
       return;
     }
     for (let i = 0; i + size <= target.length; i += size) {
@@ -122,8 +149,9 @@ export class IdeChannel implements PortDevice, Stateful<IdeState> {
   }
 
   writeString(offset: number, size: AccessSize, source: Uint8Array): void {
-    if (offset === REG.DATA && this.disk !== undefined) {
-      this.disk.writeString(source);
+    const { port } = this;
+    if (offset === REG.DATA && port !== undefined) {
+      port.writeString(source);
       return;
     }
     for (let i = 0; i + size <= source.length; i += size) {
@@ -134,52 +162,53 @@ export class IdeChannel implements PortDevice, Stateful<IdeState> {
   }
 
   private readRegister(register: number): number {
-    // A disk alone on its channel answers for the other one, with status 0 (9.16.1).
-    const answering = this.disk ?? this.disks[1 - this.selected];
+    // A device alone on its channel answers for the other one, with status 0 (9.16.1).
+    const answering = this.port ?? this.devices[1 - this.selected]?.port;
     if (answering === undefined) return FLOATING;
-    const { registers } = answering;
+    const registers = answering.s;
     switch (register) {
       case REG.ERROR_FEATURES:
         return registers.error;
       case REG.COUNT:
-        return registers.count;
-      case REG.SECTOR:
-        return registers.sector;
-      case REG.CYLINDER_LOW:
-        return registers.cylinderLow;
-      case REG.CYLINDER_HIGH:
-        return registers.cylinderHigh;
+      case REG.LBA_LOW:
+      case REG.LBA_MID:
+      case REG.LBA_HIGH: {
+        const shown = this.deviceControl & ATA_CONTROL.HOB ? registers.previous : registers;
+        return shown[LATCHED[register]];
+      }
       case REG.DEVICE:
         return (registers.device & ~ATA_DEVICE.DEV) | ATA_DEVICE.ALWAYS | (this.selected ? ATA_DEVICE.DEV : 0);
       case REG.STATUS_COMMAND:
-        return this.disk?.readStatus() ?? 0;
+        return this.port?.readStatus() ?? 0;
       default:
         return FLOATING;
     }
   }
 
   private writeRegister(register: number, byte: number): void {
+    // A write to any register of the command block ends the look behind it (7.6.3).
+    this.deviceControl &= ~ATA_CONTROL.HOB;
     if (register === REG.STATUS_COMMAND) {
       this.command(byte);
       return;
     }
     const name = LATCHED[register as keyof typeof LATCHED];
     if (name === undefined) return;
-    for (const disk of this.disks) disk?.writeRegister(name, byte);
+    for (const device of this.devices) device?.port.writeRegister(name, byte);
     if (register !== REG.DEVICE) return;
     this.selected = byte & ATA_DEVICE.DEV ? 1 : 0;
-    this.updateLine();
+    this.update();
   }
 
   private command(opcode: number): void {
-    if (ATA_COMMANDS.get(opcode) !== "diagnostic") {
-      this.disk?.execute(opcode);
+    if (ATA_COMMANDS.get(opcode)?.operation !== "diagnostic") {
+      this.devices[this.selected]?.execute(opcode);
       return;
     }
     this.selected = 0;
-    this.disks[0]?.diagnose(true);
-    this.disks[1]?.diagnose(false);
-    this.updateLine();
+    this.devices[0]?.diagnose(true);
+    this.devices[1]?.diagnose(false);
+    this.update();
   }
 
   private writeControl(byte: number): void {
@@ -188,19 +217,20 @@ export class IdeChannel implements PortDevice, Stateful<IdeState> {
     if (byte & ~before & ATA_CONTROL.SRST) {
       this.selected = 0;
       this.resetTimer.cancel();
-      for (const disk of this.disks) disk?.beginReset();
+      for (const device of this.devices) device?.beginReset();
     } else if (before & ~byte & ATA_CONTROL.SRST) {
       this.resetTimer.arm(this.deps.clock.now() + RESET_TIME);
     }
-    this.updateLine();
+    this.update();
   }
 
   reset(): void {
     this.selected = 0;
     this.deviceControl = 0;
     this.resetTimer.cancel();
-    for (const disk of this.disks) disk?.reset();
-    this.updateLine();
+    for (const device of this.devices) device?.reset();
+    this.busMaster.reset();
+    this.update();
   }
 
   state(): IdeState {
@@ -208,19 +238,23 @@ export class IdeChannel implements PortDevice, Stateful<IdeState> {
       selected: this.selected,
       control: this.deviceControl,
       resetAt: timerState(this.resetTimer),
-      disks: this.disks.map((disk) => disk?.state()),
+      busMaster: this.busMaster.state(),
+      devices: this.devices.map((device) => device?.state()),
     };
   }
 
   restore(state: IdeState): void {
+    // Until all of it is back in place nothing may move.
+    this.busMaster.reset();
     this.selected = state.selected ? 1 : 0;
     this.deviceControl = state.control;
     restoreTimer(this.resetTimer, state.resetAt);
-    this.disks.forEach((disk, unit) => {
-      const saved = state.disks[unit];
-      if (saved === undefined) disk?.reset();
-      else disk?.restore(saved);
+    this.devices.forEach((device, unit) => {
+      const saved = state.devices[unit];
+      if (saved === undefined) device?.reset();
+      else device?.restore(saved);
     });
-    this.updateLine();
+    this.busMaster.restore(state.busMaster, this.interrupt);
+    this.update();
   }
 }

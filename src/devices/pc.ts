@@ -2,26 +2,32 @@
  * The machine description: which device of a PC/AT stands where, on which interrupt line, and how they are wired to each
  * other. The only place that knows addresses.
  */
-import type { ByteSink, Disk, FloppyDrive } from "../hypervisor/backend.ts";
+import type { ByteSink, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import type {
   AccessSize,
+  DeviceMemory,
   GuestMemory,
   InterruptLine,
   IoBus,
   MmioDevice,
   PortDevice,
+  ShadowControl,
   Stateful,
 } from "../hypervisor/device.ts";
 import { Mc146818 } from "../hypervisor/mc146818.ts";
 import { Pic8259 } from "../hypervisor/pic8259.ts";
 import { Pit8254 } from "../hypervisor/pit8254.ts";
 import { A20Gate } from "./a20-gate.ts";
+import type { AcpiPm, SleepState } from "./acpi-pm.ts";
+import { type Chipset, createChipset } from "./chipset.ts";
 import { Dma8237 } from "./dma8237.ts";
 import { Fdc82077 } from "./fdc82077.ts";
 import { I8042 } from "./i8042.ts";
 import { IdeChannel } from "./ide.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
+import { CMOS_S3_RESUME } from "./pc-layout.ts";
+import type { PciBus } from "./pci/pci-bus.ts";
 import { Ps2Keyboard } from "./ps2-keyboard.ts";
 import { Ps2Mouse } from "./ps2-mouse.ts";
 import { DebugPort, FerrLatch, PortA, PortB, PostPort } from "./system-ports.ts";
@@ -43,12 +49,25 @@ const IDE = [
   { name: "ide0", base: 0x1f0, control: 0x3f6, irq: 14 },
   { name: "ide1", base: 0x170, control: 0x376, irq: 15 },
 ] as const;
-const VGA = { PORTS: 0x3b0, PORT_COUNT: 0x30, MEMORY: 0xa0000, MEMORY_SIZE: 0x20000 } as const;
+const VGA = {
+  PORTS: 0x3b0,
+  PORT_COUNT: 0x30,
+  MEMORY: 0xa0000,
+  MEMORY_SIZE: 0x20000,
+  DISPI: 0x1ce,
+  DISPI_COUNT: 4,
+  FRAME_BUFFER: 0xe0000000,
+  FRAME_BUFFER_SIZE: 16 << 20,
+} as const;
 
-/** Display adapter as the machine needs it: ports from 3B0h, memory from A0000h. */
+/** Display adapter as the machine needs it: ports from 3B0h and 1CEh, memory from A0000h, and a frame buffer. */
 export interface PcVideo {
   readonly ports: PortDevice;
   readonly memory: MmioDevice;
+  readonly dispiPorts: PortDevice;
+  readonly frameBuffer: MmioDevice;
+  /** What a guest may find in place of {@link frameBuffer}. */
+  readonly frameMemory: DeviceMemory;
   reset(): void;
 }
 
@@ -61,12 +80,16 @@ export interface PcOptions {
   readonly intr: InterruptLine;
   /** Told when the gate of address line 20 opens (true, as after a reset) or closes. */
   readonly a20: InterruptLine;
-  /** The processor's reset line was pulsed, through port 64h or 92h. */
-  readonly reset: () => void;
+  /** What of the first megabyte is RAM or ROM. */
+  readonly shadow: ShadowControl;
+  /** The processor's reset line was pulsed, through port 64h, 92h or CF9h; `hard`: the reset of everything, through CF9h. */
+  readonly reset: (hard: boolean) => void;
+  /** Sleeping states; the machine has no ACPI where this is left out. */
+  readonly power?: { sleep(state: SleepState): void; wake(state: SleepState): void } | undefined;
   /** Up to two drives; a drive may be empty. */
   readonly floppies: readonly FloppyDrive[];
-  /** hda to hdd. */
-  readonly disks: readonly (Disk | undefined)[];
+  /** hda to hdd: disks and CD drives. */
+  readonly units: readonly (IdeUnit | undefined)[];
   /** Transmitted bytes of COM1–COM4; a port without a sink is not there. */
   readonly serial: readonly (ByteSink | undefined)[];
   readonly vga: PcVideo & Partial<Stateful<unknown>>;
@@ -97,12 +120,19 @@ export interface Pc {
   readonly ide: readonly IdeChannel[];
   readonly a20: A20Gate;
   readonly post: PostPort;
+  readonly pci: PciBus;
+  /** ACPI's registers, where there are any. */
+  readonly pm: AcpiPm | undefined;
   /** Coprocessor errors, to IRQ 13. */
   readonly ferr: FerrLatch;
   /** Everything with a state, in an order that fits `restore`: the interrupt controller before what drives its lines. */
   readonly devices: readonly (readonly [name: string, device: Stateful<unknown>])[];
   /** Reset every device, display included. */
   reset(): void;
+  /** Suspend to RAM: devices are without power, but for those that can wake the machine. */
+  powerDown(): void;
+  /** Reset every device on the way out of a suspend to RAM, and leave word of it to the firmware. */
+  resume(): void;
 }
 
 const NO_SINK: ByteSink = { write() {} };
@@ -132,22 +162,32 @@ export function createPc(options: PcOptions): Pc {
     irq0: pic.line(IRQ.TIMER),
     ...(options.maxCatchUp !== undefined && { maxCatchUp: options.maxCatchUp }),
   });
-  const rtc = new Mc146818({ clock, irq8: pic.line(IRQ.RTC), wallOffsetMs: options.wallOffsetMs ?? 0 });
+  const irq8 = pic.line(IRQ.RTC);
+  const rtc = new Mc146818({
+    clock,
+    irq8: {
+      set: (level) => {
+        irq8.set(level);
+        if (level) chipset.pm?.alarm();
+      },
+    },
+    wallOffsetMs: options.wallOffsetMs ?? 0,
+  });
   const dma = new Dma8237({ memory });
   const a20 = new A20Gate(options.a20);
-  const keyboard = new Ps2Keyboard({ clock });
+  const keyboard = new Ps2Keyboard({ clock, activity: () => chipset.pm?.attention() });
   const mouse = new Ps2Mouse({ clock });
   const controller = new I8042({
     clock,
     irq1: pic.line(IRQ.KEYBOARD),
     irq12: pic.line(IRQ.MOUSE),
     a20,
-    reset: options.reset,
+    reset: () => options.reset(false),
     keyboard,
     mouse,
   });
   const typist = new Typist({ clock, keyboard });
-  const portA = new PortA({ a20, reset: options.reset });
+  const portA = new PortA({ a20, reset: () => options.reset(false) });
   const portB = new PortB({ clock, pit });
   const post = new PostPort();
   const ferr = new FerrLatch({ irq: pic.line(IRQ.FERR) });
@@ -158,8 +198,18 @@ export function createPc(options: PcOptions): Pc {
     drives: options.floppies,
   });
   const ide = IDE.map(
-    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), disks: options.disks.slice(2 * i, 2 * i + 2) }),
+    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), memory, units: options.units.slice(2 * i, 2 * i + 2) }),
   );
+  const chipset: Chipset = createChipset({
+    bus,
+    clock,
+    shadow: options.shadow,
+    memory: memory.size,
+    irq: (irq) => pic.line(irq),
+    engines: ide.map(({ busMaster }) => busMaster),
+    reset: options.reset,
+    power: options.power,
+  });
   const uarts = SERIAL.map(({ irq }, i) => {
     const sink = options.serial[i];
     return sink && new Uart16550({ clock, irq: pic.line(irq), sink });
@@ -193,11 +243,19 @@ export function createPc(options: PcOptions): Pc {
   });
   bus.claimPorts({ name: "vga", base: VGA.PORTS, count: VGA.PORT_COUNT, device: vga.ports });
   bus.claimMmio({ name: "vga", base: VGA.MEMORY, size: VGA.MEMORY_SIZE, device: vga.memory });
+  bus.claimPorts({ name: "vga", base: VGA.DISPI, count: VGA.DISPI_COUNT, device: vga.dispiPorts, width: 2 });
+  bus.claimMmio({
+    name: "vga",
+    base: VGA.FRAME_BUFFER,
+    size: VGA.FRAME_BUFFER_SIZE,
+    device: vga.frameBuffer,
+    memory: vga.frameMemory,
+  });
 
   fillCmos(rtc, {
     memory: memory.size,
     floppies: options.floppies,
-    disks: options.disks,
+    units: options.units,
     bootOrder: options.bootOrder ?? ["floppy", "disk"],
   });
 
@@ -219,7 +277,12 @@ export function createPc(options: PcOptions): Pc {
     ...IDE.map(({ name }, i) => [name, ide[i]!] as const),
     ...SERIAL.flatMap(({ name }, i) => (uarts[i] ? [[name, uarts[i]] as const] : [])),
   ];
+  devices.push(...chipset.devices);
   if (isStateful(vga)) devices.push(["vga", vga]);
+  const resetAll = (except: ReadonlySet<unknown>): void => {
+    for (const [, device] of devices) if (!except.has(device)) device.reset();
+    if (!isStateful(vga)) vga.reset();
+  };
 
   return {
     pic,
@@ -237,9 +300,14 @@ export function createPc(options: PcOptions): Pc {
     post,
     ferr,
     devices,
-    reset(): void {
-      for (const [, device] of devices) device.reset();
-      if (!isStateful(vga)) vga.reset();
+    pci: chipset.pci,
+    pm: chipset.pm,
+    reset: () => resetAll(new Set()),
+    powerDown: () => resetAll(new Set([rtc, chipset.pm])),
+    resume(): void {
+      resetAll(new Set([rtc, chipset.pm]));
+      chipset.pm?.resume();
+      rtc.setCmos(CMOS_S3_RESUME.index, CMOS_S3_RESUME.value);
     },
   };
 }

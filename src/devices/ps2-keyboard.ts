@@ -69,10 +69,13 @@ export class Ps2Keyboard implements Ps2Device, Stateful<Ps2KeyboardState> {
   private readonly clock: Clock;
   private readonly repeat: Timer;
   private readonly bat: Timer;
+  private readonly activity: () => void;
   private ready: () => void = () => {};
 
-  constructor(deps: { readonly clock: Clock }) {
+  /** `activity` is called when a key is touched, whether or not anybody will hear of it. */
+  constructor(deps: { readonly clock: Clock; readonly activity?: () => void }) {
     this.clock = deps.clock;
+    this.activity = deps.activity ?? ((): void => {});
     this.repeat = deps.clock.timer((deadline) => this.onRepeat(deadline));
     this.bat = deps.clock.timer(() => this.reply(PS2.BAT_OK));
   }
@@ -96,6 +99,7 @@ export class Ps2Keyboard implements Ps2Device, Stateful<Ps2KeyboardState> {
     const s = this.s;
     const index = s.held.indexOf(code);
     if (down === index >= 0 || !isKey(code)) return;
+    this.activity();
     if (down) s.held.push(code);
     else s.held.splice(index, 1);
     if (down && repeats(code)) {

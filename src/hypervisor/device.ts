@@ -27,6 +27,26 @@ export interface PortDevice {
 export interface MmioDevice extends PortDevice {
   /** The machine has memory that can stand in for the device: see {@link DirectMemory}. */
   useDirect?(memory: DirectMemory): void;
+  /**
+   * Whether this access is served without anybody looking at the time: it neither asks for the time nor sets a timer, and
+   * nothing that it does calls for an interrupt. Others are not made where they are met: the guest is left before the
+   * instruction, the clock set, and the instruction done alone, which costs a microsecond. Absent: no access is immediate.
+   */
+  immediate?(offset: number, size: AccessSize, write: boolean, value: number): boolean;
+}
+
+/** Memory of a device's own, in which the guest may find itself without the device being asked: a frame buffer, say. */
+export interface DeviceMemory {
+  /** Whole pages of 4 KB. The device reads and writes it as it likes; what it writes itself is not noted. */
+  readonly bytes: Uint8Array;
+  /**
+   * Which pages of `count` from page `first` on the guest, or a bus master, has written since this was last asked of them:
+   * sets these bytes of `written` (by page from `first` on) to 1, leaves the others alone, and returns whether there were
+   * any. Costs nothing where nothing was written; a page that was costs the guest's next write to it a translation.
+   */
+  takeWritten(written: Uint8Array, first: number, count: number): boolean;
+  /** The device has written `size` bytes at `offset`: if the guest ran code there, it is not what it was. */
+  wrote(offset: number, size: number): void;
 }
 
 /**
@@ -36,8 +56,10 @@ export interface MmioDevice extends PortDevice {
 export interface DirectMemory {
   /** By offset in the device. */
   readonly bytes: Uint8Array;
-  /** From now on `size` bytes at `offset` are direct; both are whole pages of 4 KB. */
+  /** From now on `size` bytes at `offset` are direct; both are whole pages of 4 KB. What was open before is closed. */
   open(offset: number, size: number): void;
+  /** The same with other memory than {@link bytes}: what the guest finds at `offset` is `memory` from its byte `from` on. */
+  show(offset: number, size: number, memory: DeviceMemory, from: number): void;
   /** The device is asked again. */
   close(): void;
 }
@@ -76,6 +98,8 @@ export interface GuestMemory {
   write8(gpa: number, value: number): void;
   write16(gpa: number, value: number): void;
   write32(gpa: number, value: number): void;
+  /** True when RAM, ROM or a device answers at each of `length` addresses from `gpa` on: a bus master gets no abort. */
+  answers(gpa: number, length: number): boolean;
   /** Copy `target.length` bytes out of guest memory. */
   read(gpa: number, target: Uint8Array): void;
   /** Copy `source` into guest memory. */
@@ -96,18 +120,47 @@ export interface PortRange {
   readonly width?: AccessSize;
 }
 
-/** A claim on guest-physical memory, page-aligned. */
+/** A claim on guest-physical memory. */
 export interface MmioRange {
   readonly name: string;
   readonly base: number;
   readonly size: number;
   readonly device: MmioDevice;
+  /** Memory of at least `size` bytes that the guest finds there instead of the device, wherever that can be done. */
+  readonly memory?: DeviceMemory;
 }
 
-/** The domain's buses while it is being built. Overlapping claims throw VmxonError("config"). */
+/** Order of a movable claim that is seen before RAM and fixed claims: a page that the processor itself decodes. */
+export const OVER_RAM = -2;
+
+/** What the chipset decides about guest-physical memory below 1 MB. Addresses and sizes are multiples of 4 KB. */
+export interface ShadowControl {
+  /**
+   * `size` bytes at `base`, between C0000h and FFFFFh: where reads find them (true: in DRAM, false: in ROM, or nowhere),
+   * and whether writes change DRAM or are lost.
+   */
+  shadow(base: number, size: number, read: boolean, write: boolean): void;
+  /** Whether A0000h–BFFFFh shows DRAM in place of the display's memory. */
+  openSmram(open: boolean): void;
+}
+
+/** Where a movable claim stands. */
+export interface Placement {
+  /** From now on at `base`; undefined: nowhere. What does not fit below the end of the space is cut off. */
+  move(base: number | undefined): void;
+}
+
+/**
+ * The domain's buses. Claims are made while it is being built: those of devices that stand where they stand are fixed, and
+ * throw VmxonError("config") where they overlap; the others move as the guest wants, and where a guest puts them on top of
+ * something, fixed ones are seen first, then those with the lower `order`.
+ */
 export interface IoBus extends PortIo {
   claimPorts(range: PortRange): void;
   claimMmio(range: MmioRange): void;
+  /** A range of ports that stands nowhere yet. */
+  movablePorts(range: Omit<PortRange, "base">, order: number): Placement;
+  movableMmio(range: Omit<MmioRange, "base">, order: number): Placement;
 }
 
 /** What stands between interrupt lines and the vCPU: the 8259 pair now, an APIC later. */

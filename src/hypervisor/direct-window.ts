@@ -1,40 +1,47 @@
-/**
- * Memory that stands in for a device's, by way of the p2m map: to the engines it is RAM while it is open. It is the machine
- * memory that guest RAM would take at the device's addresses.
- */
-import { type Cpu, P2M_TYPE } from "../processor/cpu.ts";
-import { MACHINE } from "../processor/memory-map.ts";
-import type { DirectMemory } from "./device.ts";
+/** A device's memory between A0000h and BFFFFh that the guest may find as plain memory: to the engines it is RAM while it is open. */
+import type { Cpu } from "../processor/cpu.ts";
+import type { DeviceMemory, DirectMemory } from "./device.ts";
+import { DomainDeviceMemory } from "./device-memory.ts";
+import type { PhysicalMap } from "./physical-map.ts";
 
-const PAGE = 4096;
+/** Argument of {@link PhysicalMap.setWindow} that closes. */
+const CLOSED = -1;
 
 export class DirectWindow implements DirectMemory {
-  readonly bytes: Uint8Array;
-  readonly #cpu: Cpu;
+  readonly #own: DomainDeviceMemory;
+  readonly #map: PhysicalMap;
   readonly #base: number;
-  /** First frame that is open, and how many are. */
-  #first = 0;
-  #count = 0;
+  /** What is open. */
+  #offset = 0;
+  #size = 0;
 
-  /** For a device whose `size` bytes of memory begin at guest-physical `base`. */
-  constructor(cpu: Cpu, base: number, size: number) {
-    this.bytes = cpu.u8.subarray(MACHINE + base, MACHINE + base + size);
-    this.#cpu = cpu;
-    this.#base = base;
+  /** For a device at guest-physical `base`, with memory of its own size at machine offset `machine`. */
+  constructor(cpu: Cpu, map: PhysicalMap, range: { readonly base: number; readonly size: number }, machine: number) {
+    this.#own = new DomainDeviceMemory(cpu, machine, range.size);
+    this.#map = map;
+    this.#base = range.base;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#own.bytes;
   }
 
   open(offset: number, size: number): void {
-    this.close();
-    this.#first = (this.#base + offset) / PAGE;
-    this.#count = size / PAGE;
-    for (let frame = this.#first; frame < this.#first + this.#count; frame++)
-      this.#cpu.setP2m(frame, MACHINE + frame * PAGE, P2M_TYPE.ram);
+    this.show(offset, size, this.#own, offset);
+  }
+
+  show(offset: number, size: number, memory: DeviceMemory, from: number): void {
+    if (!(memory instanceof DomainDeviceMemory)) return;
+    if (offset !== this.#offset || size !== this.#size) this.close();
+    this.#offset = offset;
+    this.#size = size;
+    this.#map.setWindow(this.#base + offset, size, memory.machine + from);
     // There may be code decoded from what stood here the last time.
-    this.#cpu.noteWrite(MACHINE + this.#first * PAGE, size);
+    memory.wrote(from, size);
   }
 
   close(): void {
-    for (let i = 0; i < this.#count; i++) this.#cpu.setP2m(this.#first + i, -1, P2M_TYPE.ram);
-    this.#count = 0;
+    this.#map.setWindow(this.#base + this.#offset, this.#size, CLOSED);
+    this.#size = 0;
   }
 }

@@ -4,6 +4,8 @@ import type { GuestMemory } from "./device.ts";
 import type { DomainIoBus } from "./io-bus.ts";
 
 const PAGE = 4096;
+/** Guest-physical addresses that a bus master can name. */
+const ADDRESSES = 2 ** 32;
 
 export class DomainMemory implements GuestMemory {
   readonly size: number;
@@ -47,8 +49,8 @@ export class DomainMemory implements GuestMemory {
     const machine = this.#writable(gpa, 1);
     if (machine >= 0) {
       this.#cpu.u8[machine] = value;
-      this.#cpu.noteWrite(machine, 1);
-    } else if (this.#cpu.machineOf(gpa >>> 0) < 0) this.#bus.mmioWrite(gpa >>> 0, 1, value & 0xff);
+      this.#cpu.noteForeignWrite(machine, 1);
+    } else this.#bus.mmioWrite(gpa >>> 0, 1, value & 0xff);
   }
 
   write16(gpa: number, value: number): void {
@@ -59,7 +61,7 @@ export class DomainMemory implements GuestMemory {
       return;
     }
     this.#cpu.view.setUint16(machine, value & 0xffff, true);
-    this.#cpu.noteWrite(machine, 2);
+    this.#cpu.noteForeignWrite(machine, 2);
   }
 
   write32(gpa: number, value: number): void {
@@ -70,7 +72,14 @@ export class DomainMemory implements GuestMemory {
       return;
     }
     this.#cpu.view.setInt32(machine, value, true);
-    this.#cpu.noteWrite(machine, 4);
+    this.#cpu.noteForeignWrite(machine, 4);
+  }
+
+  answers(gpa: number, length: number): boolean {
+    if (gpa + length > ADDRESSES) return false;
+    for (let at = gpa - (gpa % PAGE); at < gpa + length; at += PAGE)
+      if (this.#cpu.machineOf(at) < 0 && !this.#bus.mmioAt(at / PAGE)) return false;
+    return true;
   }
 
   read(gpa: number, target: Uint8Array): void {
@@ -89,11 +98,11 @@ export class DomainMemory implements GuestMemory {
       const at = gpa + done;
       const length = Math.min(source.length - done, PAGE - (at & (PAGE - 1)));
       const machine = this.#cpu.machineOf(at);
-      if (machine < 0) {
+      if (machine < 0 || this.#cpu.isRom(at)) {
         for (let i = 0; i < length; i++) this.#bus.mmioWrite(at + i, 1, source[done + i]!);
-      } else if (!this.#cpu.isRom(at)) {
+      } else {
         this.#cpu.u8.set(source.subarray(done, done + length), machine);
-        this.#cpu.noteWrite(machine, length);
+        this.#cpu.noteForeignWrite(machine, length);
       }
       done += length;
     }

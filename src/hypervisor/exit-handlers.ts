@@ -184,8 +184,7 @@ function handleInterruptWindow({ cpu }: HvmDomain): undefined {
 }
 
 function handleTripleFault(domain: HvmDomain): undefined {
-  // A PC's chipset answers the shutdown cycle with a reset (286 software leaves protected mode that way).
-  domain.reset();
+  domain.onTripleFault();
 }
 
 function skip(domain: HvmDomain): undefined {
@@ -196,6 +195,11 @@ function skip(domain: HvmDomain): undefined {
 function handleVmcall(domain: HvmDomain): undefined {
   advance(domain);
   domain.console(domain.cpu.byteSlot(0));
+}
+
+/** An access to a device that must know the time, or may call for an interrupt: the instruction is done alone. */
+function handleEptViolation({ processor }: HvmDomain): undefined {
+  processor.alone = true;
 }
 
 /** Handlers by basic exit reason; a reason without one stops the domain. */
@@ -210,5 +214,6 @@ export const EXIT_HANDLERS: Readonly<Record<number, ExitHandler>> = {
   [EXIT.ioInstruction]: handleIo,
   [EXIT.rdmsr]: handleRdmsr,
   [EXIT.wrmsr]: handleWrmsr,
+  [EXIT.eptViolation]: handleEptViolation,
   [EXIT.preemptionTimer]: () => undefined,
 };

@@ -6,13 +6,22 @@ import { VmxonError } from "../common/errors.ts";
 import { EFLAGS } from "../isa/flags.ts";
 import { GPR, SEG } from "../isa/state.ts";
 import { type CompilerOptions, DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
-import { type Cpu, P2M_TYPE, WORD } from "../processor/cpu.ts";
+import { type Cpu, WORD } from "../processor/cpu.ts";
 import { EXIT, EXIT_NAMES, INTERRUPTION, PROC, PROC2 } from "../processor/exits.ts";
-import { MACHINE, MAX_RAM, PORT_BYTES, PORT_CLASS, PORT_COUNT, PORT_KIND } from "../processor/memory-map.ts";
+import {
+  DEVICE_MEMORY,
+  MACHINE,
+  MAX_RAM,
+  PORT_BYTES,
+  PORT_CLASS,
+  PORT_COUNT,
+  PORT_KIND,
+} from "../processor/memory-map.ts";
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
 import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
-import type { GuestMemory, InterruptController, InterruptLine, MmioDevice } from "./device.ts";
+import type { DeviceMemory, GuestMemory, InterruptController, InterruptLine, MmioDevice } from "./device.ts";
+import { DomainDeviceMemory, MachineMemory, PrivateDeviceMemory } from "./device-memory.ts";
 import { DirectWindow } from "./direct-window.ts";
 import { type DomainClock, InstructionClock, RealClock } from "./domain-clock.ts";
 import { DomainMemory } from "./domain-memory.ts";
@@ -24,12 +33,16 @@ import type { InitialState } from "./initial-state.ts";
 import { InlineAccesses } from "./inline-ports.ts";
 import { DomainIoBus } from "./io-bus.ts";
 import { Lockstep } from "./lockstep.ts";
+import { PhysicalMap } from "./physical-map.ts";
 import { type DomainProfile, RunProfile } from "./run-profile.ts";
 import type { StopReason } from "./stop-reason.ts";
 
 const PAGE = 4096;
-/** Between RAM and RAM: memory of devices, and ROM. The machine memory that RAM would take there holds what they need. */
-const HOLE = { start: 0xa0000, end: 0x100000 } as const;
+/** Between RAM and RAM: the display's memory, and ROM. The machine memory that RAM would take there is SMRAM and shadow RAM. */
+const HOLE = { start: 0xa0000, rom: 0xc0000, end: 0x100000 } as const;
+/** Where ROM ends at the top of the address space, and how much of it is seen below 1 MB as well (82371SB 3.1.10). */
+const ROM_TOP = 2 ** 32;
+const LOW_ROM = 0x20000;
 /** Host ms that the guest runs before the event loop gets its turn. */
 const SLICE_MS = 8;
 /** Entries into the guest between two looks at the host's clock, which is dear; so many port accesses count as one. */
@@ -41,7 +54,7 @@ const REASON_MASK = EXIT_REASONS - 1;
 const DEFAULT_WALL_TIME = Date.UTC(2026, 0, 1);
 
 export interface HvmDomainOptions {
-  /** Bytes of RAM, a multiple of 4 KB up to 1984 MB. */
+  /** Bytes of RAM, a multiple of 4 KB up to 1952 MB. */
   readonly memory: number;
   readonly clock: "real" | "instructions";
   /** Wall-clock time at creation, ms since the epoch. Default: the host's, or 2026-01-01 under the instruction clock. */
@@ -59,6 +72,8 @@ export interface HvmDomainOptions {
 export class HvmDomain {
   readonly memory: GuestMemory;
   readonly bus: DomainIoBus;
+  /** What stands where in guest-physical memory. */
+  readonly physical: PhysicalMap;
   readonly clock: DomainClock;
   readonly cpu: Cpu;
   readonly processor: Processor;
@@ -67,6 +82,8 @@ export class HvmDomain {
   readonly intr: InterruptLine;
   /** Called on every reset, after memory and vCPU and before the first instruction. */
   onReset: (() => void) | undefined;
+  /** The processor shut down: a PC's chipset answers that with a reset (286 software leaves protected mode that way). */
+  onTripleFault: () => void = () => this.reset();
   /** The processor's FERR# output: an x87 error while CR0.NE is clear. */
   onFerr: () => void = () => {};
   /** Characters that the guest writes with VMCALL. */
@@ -79,6 +96,7 @@ export class HvmDomain {
   #stop: StopReason | undefined;
   #paused = false;
   #halted = false;
+  #asleep = false;
   #started = false;
   #resetWanted = false;
   /** A firmware service or the clock waits for the host. */
@@ -88,6 +106,7 @@ export class HvmDomain {
   readonly #registers: FirmwareRegisters;
   readonly #inline: InlineAccesses;
   readonly #lockstep: Lockstep | undefined;
+  readonly #machine: MachineMemory;
   readonly #windows = new Map<MmioDevice, DirectWindow>();
   readonly #profile: RunProfile | undefined;
 
@@ -101,7 +120,7 @@ export class HvmDomain {
     this.bus = new DomainIoBus();
     this.cpuModel = options.cpuModel ?? DEFAULT_CPU_MODEL;
     const processorOptions = {
-      machineBytes: Math.max(options.memory, HOLE.end),
+      machineBytes: Math.max(options.memory, HOLE.end) + DEVICE_MEMORY,
       bus: this.bus,
       ...cpuIdentity(this.cpuModel),
       compiler: { ...(options.compiler ?? DEFAULT_COMPILER), profile: options.profile === true },
@@ -122,10 +141,11 @@ export class HvmDomain {
       },
     };
     this.cpu.onFerr = () => this.onFerr();
-    for (let frame = 0; frame < options.memory / PAGE; frame++) {
-      const gpa = frame * PAGE;
-      if (gpa < HOLE.start || gpa >= HOLE.end) this.cpu.setP2m(frame, MACHINE + gpa, P2M_TYPE.ram);
-    }
+    this.physical = new PhysicalMap(this.cpu, this.bus, options.memory);
+    const devices = MACHINE + Math.max(options.memory, HOLE.end);
+    this.#machine = new MachineMemory(devices, devices + DEVICE_MEMORY);
+    this.cpu.setDeviceMemory(devices);
+    this.bus.onPortsChanged = (base, count) => this.#classifyPorts(base, count);
     this.cpu.ticks = (pc) => {
       // The counter runs at 1 GHz.
       if (pc !== 0) this.#inline.catchUp(this.processor.instructionsAt(pc));
@@ -144,7 +164,8 @@ export class HvmDomain {
 
   /** Something wants the run loop before the guest goes on. */
   get wanted(): boolean {
-    return this.#halted || this.#waiting !== undefined || this.#stop !== undefined || this.#resetWanted || this.#paused;
+    if (this.#halted || this.#asleep || this.#waiting !== undefined) return true;
+    return this.#stop !== undefined || this.#resetWanted || this.#paused;
   }
 
   setInterruptController(controller: InterruptController): void {
@@ -159,20 +180,39 @@ export class HvmDomain {
     this.cpu.flushAll();
   }
 
-  /** Map a ROM image read-only at its base and serve its traps. Throws VmxonError("firmware") when it does not fit. */
+  /**
+   * Place a ROM image read-only at its base and serve its traps: an image below 1 MB, or one that ends at 4 GB, of which the
+   * last 128 KB are then seen below 1 MB, too. What ends at 1 MB is also at the top of the address space, where the
+   * processor starts. Throws VmxonError("firmware") when it does not fit.
+   */
   addRom(rom: Rom): void {
     const bytes = Math.ceil(rom.image.length / PAGE) * PAGE;
-    if (rom.base % PAGE !== 0 || rom.base < HOLE.start || rom.base + bytes > HOLE.end) {
+    const end = rom.base + bytes;
+    const low = rom.base >= HOLE.rom && end <= HOLE.end;
+    if (rom.base % PAGE !== 0 || bytes === 0 || bytes > DEVICE_MEMORY || (!low && end !== ROM_TOP)) {
       throw new VmxonError(
         "firmware",
         `${rom.name}: a ROM image of ${rom.image.length} bytes does not fit at ${rom.base.toString(16)}h`,
       );
     }
-    const machine = MACHINE + rom.base;
+    const machine = this.#machine.allocate(bytes);
     this.cpu.u8.fill(0xff, machine, machine + bytes);
     this.cpu.u8.set(rom.image, machine);
-    for (let at = 0; at < bytes; at += PAGE) this.cpu.setP2m((rom.base + at) / PAGE, machine + at, P2M_TYPE.rom);
+    this.physical.addRom(rom.base, bytes, machine);
+    if (end === HOLE.end) this.physical.addRom(ROM_TOP - bytes, bytes, machine);
+    if (end === ROM_TOP) {
+      const seen = Math.min(bytes, LOW_ROM);
+      this.physical.addRom(HOLE.end - seen, seen, machine + bytes - seen);
+    }
     this.#roms.push(rom);
+  }
+
+  /** Memory for a device, in whole pages. Throws VmxonError("config") when there is no more. */
+  deviceMemory(size: number): DeviceMemory {
+    const bytes = Math.ceil(size / PAGE) * PAGE;
+    // Lockstep's second vCPU could not follow what devices do to it.
+    if (this.#lockstep) return new PrivateDeviceMemory(bytes);
+    return new DomainDeviceMemory(this.cpu, this.#machine.allocate(bytes), bytes);
   }
 
   /** Put the vCPU into a state of the builder's: what a boot service calls to start a kernel directly. */
@@ -212,6 +252,16 @@ export class HvmDomain {
   /** The vCPU halts until an interrupt. */
   halt(): void {
     this.#halted = true;
+  }
+
+  /** The vCPU stops until {@link wakeUp} or a reset; interrupts wait. */
+  suspend(): void {
+    this.#asleep = true;
+  }
+
+  wakeUp(): void {
+    this.#asleep = false;
+    this.#wake?.();
   }
 
   pause(): void {
@@ -289,6 +339,7 @@ export class HvmDomain {
     this.processor.reset();
     this.#setControls();
     this.#halted = false;
+    this.#asleep = false;
     this.#waiting = undefined;
     this.#attachDevices();
     this.onReset?.();
@@ -297,8 +348,23 @@ export class HvmDomain {
 
   /** Tell the engine which ports it need not ask about, and devices what memory can do for them. */
   #attachDevices(): void {
+    this.#classifyPorts(0, PORT_COUNT);
+    if (this.#lockstep) return;
+    for (const range of this.bus.mmioRanges()) {
+      const { device, base, size } = range;
+      if (!device.useDirect || base < HOLE.start || base + size > HOLE.rom) continue;
+      let window = this.#windows.get(device);
+      if (!window) {
+        window = new DirectWindow(this.cpu, this.physical, range, this.#machine.allocate(size));
+        this.#windows.set(device, window);
+      }
+      device.useDirect(window);
+    }
+  }
+
+  #classifyPorts(base: number, count: number): void {
     const { u8 } = this.cpu;
-    for (let port = 0; port < PORT_COUNT; port++) {
+    for (let port = base; port < base + count; port++) {
       const device = this.bus.deviceAt(port);
       let kind: number = PORT_KIND.device;
       if (!this.#inline.accepts(port)) kind = PORT_KIND.exit;
@@ -310,16 +376,6 @@ export class HvmDomain {
       }
       u8[PORT_CLASS + port] = kind;
       if (kind === PORT_KIND.none) u8[PORT_BYTES + port] = 0xff;
-    }
-    if (this.#lockstep) return;
-    for (const { device, base, size } of this.bus.mmioRanges()) {
-      if (!device.useDirect || base < HOLE.start || base + size > HOLE.end) continue;
-      let window = this.#windows.get(device);
-      if (!window) {
-        window = new DirectWindow(this.cpu, base, size);
-        this.#windows.set(device, window);
-      }
-      device.useDirect(window);
     }
   }
 
@@ -352,8 +408,8 @@ export class HvmDomain {
       this.processor.compiler?.poll();
       if (this.#stop || this.#waiting || this.clock.blocker) return 0;
       if (this.#resetWanted) continue;
-      this.#offerInterrupt();
-      if (this.#halted) {
+      if (!this.#asleep) this.#offerInterrupt();
+      if (this.#halted || this.#asleep) {
         const idle = this.clock.idle();
         if (idle > 0) return idle;
       } else {
@@ -367,12 +423,16 @@ export class HvmDomain {
   #enterGuest(): void {
     const inline = this.#inline;
     for (let i = 0; i < ENTRIES; i += 1 + inline.served / ACCESSES_AN_ENTRY) {
-      const budget = Math.ceil(this.clock.budget());
-      const before = this.processor.instructions;
+      const { processor } = this;
+      const budget = processor.alone ? 1 : Math.ceil(this.clock.budget());
+      const before = processor.instructions;
       this.cpu.i32[WORD.preemptionTimer] = budget;
       inline.begin(Math.ceil((ENTRIES - i) * ACCESSES_AN_ENTRY));
+      // Devices see the time behind the instruction that reaches them.
+      if (processor.alone) inline.catchUp(1);
       const reason = this.#run();
-      inline.catchUp(this.processor.instructions - before);
+      processor.alone = false;
+      inline.catchUp(processor.instructions - before);
       this.#counts[reason & REASON_MASK]!++;
       this.#counts[EXIT.ioInstruction]! += inline.served;
       if (this.#lockstep?.difference !== undefined) {

@@ -13,6 +13,7 @@ export type Deed =
   | { readonly kind: "bytes"; readonly machine: number; readonly bytes: Uint8Array }
   | { readonly kind: "read" | "readForWrite"; readonly linear: number; readonly bytes: number }
   | { readonly kind: "write"; readonly linear: number; readonly bytes: number; readonly value: number }
+  | { readonly kind: "map"; readonly frame: number; readonly machine: number; readonly type: number }
   | { readonly kind: "flush" };
 
 /** What the guest asked of the hypervisor in the middle of a stay, and what came of it. */
@@ -35,6 +36,8 @@ export interface Stay {
   readonly answers: Answer[];
   /** Instructions executed before it. */
   readonly instructions: number;
+  /** {@link Processor.alone}. */
+  readonly alone: boolean;
 }
 
 /** The hypervisor's side of a vCPU: passes on, records, plays back, or is silent. */
@@ -110,6 +113,11 @@ export class Hypervisor implements MmioBus, InlinePorts {
     });
   }
 
+  mmioWaits(gpa: number, bytes: 1 | 2 | 4, write: boolean, value: number): boolean {
+    const what = write ? "whether a memory write waits" : "whether a memory read waits";
+    return this.#answer(what, gpa, bytes, value, () => Number(this.bus?.mmioWaits?.(gpa, bytes, write, value))) !== 0;
+  }
+
   accepts(port: number): boolean {
     return this.ports!.accepts(port);
   }
@@ -145,6 +153,9 @@ export function repeatDeed(cpu: Cpu, deed: Deed): void {
       case "bytes":
         cpu.u8.set(deed.bytes, deed.machine);
         cpu.noteWrite(deed.machine, deed.bytes.length);
+        return;
+      case "map":
+        cpu.setP2m(deed.frame, deed.machine, deed.type);
         return;
       case "flush":
         cpu.flushAll();
@@ -212,6 +223,7 @@ export function outcomeOf({ processor, hypervisor }: Runner, before: number, rea
 export function prepare({ processor, hypervisor }: Runner, stay: Stay): void {
   for (const deed of stay.deeds) repeatDeed(processor.cpu, deed);
   loadGuestState(processor.cpu, stay.start);
+  processor.alone = stay.alone;
   hypervisor.play(stay);
 }
 

@@ -36,6 +36,7 @@ export class Lockstep {
   readonly #reference: Runner;
   readonly #log: Stay[] = [];
   readonly #checkpoint: Uint8Array;
+  readonly #map = new Uint8Array(P2M_BYTES);
   #deeds: Deed[] = [];
   #answers = 0;
   #begun = false;
@@ -54,7 +55,8 @@ export class Lockstep {
     if (!this.#begun) this.#begin();
     const { hypervisor } = this.#checked;
     const start = saveGuestState(this.processor.cpu);
-    const stay: Stay = { deeds: this.#deeds, start, answers: [], instructions: this.processor.instructions };
+    const { instructions, alone } = this.processor;
+    const stay: Stay = { deeds: this.#deeds, start, answers: [], instructions, alone };
     hypervisor.record(stay);
     const reason = this.processor.run();
     const outcome = outcomeOf(this.#checked, stay.instructions, reason);
@@ -98,10 +100,14 @@ export class Lockstep {
 
   /** Have whatever the hypervisor does to memory noted. */
   #note(cpu: Cpu, hypervisor: Hypervisor): void {
-    const { noteWrite, flushAll, read, readForWrite, write } = cpu;
+    const { noteWrite, flushAll, setP2m, read, readForWrite, write } = cpu;
     cpu.noteWrite = (machine, bytes) => {
       hypervisor.deeds?.push({ kind: "bytes", machine, bytes: cpu.u8.slice(machine, machine + bytes) });
       noteWrite.call(cpu, machine, bytes);
+    };
+    cpu.setP2m = (frame, machine, type) => {
+      hypervisor.deeds?.push({ kind: "map", frame, machine, type });
+      setP2m.call(cpu, frame, machine, type);
     };
     cpu.flushAll = () => {
       hypervisor.deeds?.push({ kind: "flush" });
@@ -140,6 +146,7 @@ export class Lockstep {
   #remember(): void {
     const { u8 } = this.processor.cpu;
     this.#checkpoint.set(u8.subarray(MACHINE, MACHINE + this.#checkpoint.length));
+    this.#map.set(u8.subarray(P2M, P2M + P2M_BYTES));
     this.#log.length = 0;
     this.#answers = 0;
   }
@@ -150,8 +157,9 @@ export class Lockstep {
     this.difference = search.explain(differences, inMemory);
   }
 
-  /** Memory of a vCPU as it was at the checkpoint; no translation is kept. */
+  /** Memory of a vCPU, and where it stands, as at the checkpoint; no translation is kept. */
   #goBack({ processor: { cpu } }: Runner): void {
+    cpu.u8.set(this.#map, P2M);
     const then = new Int32Array(this.#checkpoint.buffer);
     for (let page = 0; page < then.length; page += PAGE >> 2) {
       const at = (MACHINE >> 2) + page;

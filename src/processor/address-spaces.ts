@@ -4,6 +4,7 @@
  * the space comes back. So a guest that goes back and forth between processes pays no walks for it.
  */
 import {
+  CODE_BITS,
   FILL_LOG,
   FILL_LOG_RECORDS,
   FILL_RECORD,
@@ -14,12 +15,14 @@ import {
   MMU,
   mappingEpoch,
   SHADOW,
+  TABLE_SHIFT,
   WRITABLE,
   WRITABLE_MANY,
   WRITE_TABLE,
 } from "./memory-map.ts";
 import { CODE_MARK, noEntry, plainEntry } from "./shadow.ts";
 
+const PAGE = 4096;
 /** Address spaces remembered beside the current one; the one left longest ago gives way. */
 const MAX_SPACES = 32;
 /** Entries restored at most by one CR3 load: the latest ones. */
@@ -150,24 +153,71 @@ export class AddressSpaces {
       this.#protect(known, machine);
       return;
     }
+    this.#forEachSlot((slot) => this.#protect(slot, machine));
+  }
+
+  /**
+   * Which of `count` machine pages from `machine` on, which are memory of devices, were written since the last call: sets
+   * their bytes in `written`; true when there were any. A page is taken for written once an entry for writing leads to it;
+   * those entries are dropped, so that the next write shows again.
+   */
+  takeWritten(machine: number, count: number, written: Uint8Array): boolean {
+    let any = false;
+    let many = false;
+    for (let page = 0; page < count; page++) {
+      const word = (machine >>> 12) + page;
+      const known = this.#i32[(WRITABLE >> 2) + word]!;
+      // Pages with decoded code have no plain entries that would show it.
+      if (known === 0 && this.#i32[(CODE_BITS >> 2) + word] === 0) continue;
+      written[page] = 1;
+      any = true;
+      this.#i32[(WRITABLE >> 2) + word] = 0;
+      if (known === WRITABLE_MANY) many = true;
+      else if (known !== 0) this.#dropWrite(known, machine, machine + count * PAGE);
+    }
+    if (many) this.#forEachSlot((slot) => this.#dropWrite(slot, machine, machine + count * PAGE));
+    return any;
+  }
+
+  /** `bytes` of device memory at `machine` were written by other ways than the tables: see {@link takeWritten}. */
+  noteDeviceWrite(machine: number, bytes: number): void {
+    for (let page = machine >>> 12; page <= (machine + bytes - 1) >>> 12; page++) {
+      if (this.#i32[(WRITABLE >> 2) + page] === 0) this.#i32[(WRITABLE >> 2) + page] = WRITABLE_MANY;
+    }
+  }
+
+  /** Drop the entry at address `slot` if it is a plain one for writing to [start, end). */
+  #dropWrite(slot: number, start: number, end: number): void {
+    if (!isWriteSlot(slot)) return;
+    const linear = slot << 10;
+    const machine = this.#word(slot) ^ linear;
+    if (machine >= start && machine < end) this.#i32[slot >> 2] = noEntry(linear);
+  }
+
+  /** Addresses of all entries in use. */
+  #forEachSlot(visit: (slot: number) => void): void {
     const head = this.#word(MMU.head);
     for (let number = this.#word(MMU.start); number !== head; number = (number + 1) | 0) {
       const record = FILL_LOG + (number & (FILL_LOG_RECORDS - 1)) * FILL_RECORD_BYTES;
-      this.#protect(this.#word(record + FILL_RECORD.slot) & -4, machine);
+      visit(this.#word(record + FILL_RECORD.slot) & -4);
     }
     const globals = this.#word(MMU.globalCount);
-    for (let i = 0; i < globals; i++) this.#protect(this.#word(GLOBAL_FILLS + i * 4), machine);
+    for (let i = 0; i < globals; i++) visit(this.#word(GLOBAL_FILLS + i * 4));
   }
 
   /** If the entry at address `slot` is a plain one for writing to `machine`, mark it. */
   #protect(slot: number, machine: number): void {
-    const table = Math.floor((slot - SHADOW.readSupervisor) / WRITE_TABLE);
-    if (table !== 1 && table !== 4) return;
     const linear = slot << 10;
-    if (this.#word(slot) === plainEntry(machine, linear)) this.#i32[slot >> 2]! ^= CODE_MARK;
+    if (isWriteSlot(slot) && this.#word(slot) === plainEntry(machine, linear)) this.#i32[slot >> 2]! ^= CODE_MARK;
   }
 
   #word(address: number): number {
     return this.#i32[address >> 2]!;
   }
+}
+
+/** Whether an address is that of an entry for writing. */
+function isWriteSlot(slot: number): boolean {
+  const table = slot >>> TABLE_SHIFT;
+  return table === SHADOW.writeSupervisor >>> TABLE_SHIFT || table === SHADOW.writeUser >>> TABLE_SHIFT;
 }

@@ -32,10 +32,15 @@ import { FILL, PAE_HIGH_ADDRESS, PAGE_ACCESS, PTE } from "./paging.ts";
 import { AR, BLOCKING, CR0, CR4, TYPE, VECTOR } from "./registers.ts";
 import { CODE_MARK, isCodeEntry, isPlain, noEntry } from "./shadow.ts";
 
-/** Accesses to guest-physical memory that is not RAM. */
+/** Accesses to guest-physical memory that is not RAM; writes to ROM among them. */
 export interface MmioBus {
   mmioRead(gpa: number, bytes: 1 | 2 | 4): number;
   mmioWrite(gpa: number, bytes: 1 | 2 | 4, value: number): void;
+  /**
+   * Whether an access must not be made in the midst of a stay in the guest: the engine then leaves before the instruction
+   * with an EPT violation, and the hypervisor has it done alone. Absent: none.
+   */
+  mmioWaits?(gpa: number, bytes: 1 | 2 | 4, write: boolean, value: number): boolean;
 }
 
 /**
@@ -93,6 +98,9 @@ export interface Watch {
   readonly bit: number;
 }
 
+/** In place of an exception's vector: the instruction makes an access that must wait (`MmioBus.mmioWaits`). */
+export const MUST_WAIT = 0x100;
+
 /** Put a guest fault that was thrown where generated code looks for it; throws anything else again. */
 export function leaveFault(cpu: Cpu, fault: unknown): asserts fault is GuestFault {
   if (!(fault instanceof GuestFault)) throw fault;
@@ -118,6 +126,8 @@ const FIRST_SEGMENT = (STATE + SEG_BASE) >> 2;
 const SEGMENT_WORDS = SEG_STRIDE >> 2;
 
 const PAGE = 4096;
+/** MMU.devices while there is no memory of devices. */
+const NO_DEVICES = 0x7fff_ffff;
 
 export class Cpu {
   readonly memory: WebAssembly.Memory;
@@ -161,6 +171,7 @@ export class Cpu {
     for (let table = SHADOW.readSupervisor; table <= SHADOW.executeUser; table += WRITE_TABLE)
       this.i32.fill(noEntry(0), table >> 2, (table >> 2) + TABLE_ENTRIES / 2);
     this.i32.fill(-1, P2M >> 2, (P2M >> 2) + (1 << 20));
+    this.i32[MMU.devices >> 2] = NO_DEVICES;
     this.i32.fill(-1, MMU.allOnes >> 2, (MMU.allOnes >> 2) + 2);
   }
 
@@ -420,8 +431,21 @@ export class Cpu {
 
   /** Map a guest page frame to a machine offset (negative: to nothing) of a P2M_TYPE. */
   setP2m(frame: number, machine: number, type: number): void {
+    const entry = machine < 0 ? -1 : machine | type;
+    if (this.i32[(P2M >> 2) + frame] === entry) return;
     this.flushAll();
-    this.i32[(P2M >> 2) + frame] = machine < 0 ? -1 : machine | type;
+    this.i32[(P2M >> 2) + frame] = entry;
+  }
+
+  /** Machine memory from `machine` on is memory of devices: what is written there is noted. */
+  setDeviceMemory(machine: number): void {
+    this.i32[MMU.devices >> 2] = machine;
+  }
+
+  /** Somebody else than the engines has written `bytes` at `machine`. */
+  noteForeignWrite(machine: number, bytes: number): void {
+    if (machine >= this.i32[MMU.devices >> 2]!) this.spaces.noteDeviceWrite(machine, bytes);
+    this.noteWrite(machine, bytes);
   }
 
   /**
@@ -483,6 +507,13 @@ export class Cpu {
     if (watches.length > 0 || this.#watches.length > 0) this.flushAll();
     this.#watches = watches;
     this.i32[WORD.watching] = watches.length;
+  }
+
+  /** An engine runs, and nobody knows which of its instructions: accesses may have to wait. */
+  running = false;
+
+  #checkWait(gpa: number, bytes: number, write: boolean, value: number): void {
+    if (this.running && this.bus.mmioWaits?.(gpa, bytes as 1 | 2 | 4, write, value)) throw this.fault(MUST_WAIT);
   }
 
   #checkWatches(linear: number, bytes: number, write: boolean): void {
@@ -580,6 +611,7 @@ export class Cpu {
     // A read-modify-write finds ROM here: it can be read.
     const rom = this.machineOf(gpa);
     if (rom >= 0) return this.#load(rom, bytes);
+    this.#checkWait(gpa, bytes, false, 0);
     this.deviceAccesses++;
     return this.bus.mmioRead(gpa, bytes as 1 | 2 | 4);
   }
@@ -612,14 +644,17 @@ export class Cpu {
       host = this.translate(linear, access);
       if (host < 0) {
         const gpa = this.walkedAddress;
-        this.deviceAccesses++;
         const shown = bytes === 4 ? value >>> 0 : bytes === 2 ? value & 0xffff : value & 0xff;
-        if (this.machineOf(gpa) < 0) this.bus.mmioWrite(gpa, bytes as 1 | 2 | 4, shown);
+        this.#checkWait(gpa, bytes, true, shown);
+        this.deviceAccesses++;
+        this.bus.mmioWrite(gpa, bytes as 1 | 2 | 4, shown);
         return;
       }
     }
     this.#storeMachine(host, bytes, value);
-    this.noteWrite(host, bytes);
+    // While there are data breakpoints, no entry shows the write.
+    if (this.#watches.length > 0) this.noteForeignWrite(host, bytes);
+    else this.noteWrite(host, bytes);
   }
 
   /** A write to machine memory outside the engines: tell those who hold code decoded from it. */

@@ -7,7 +7,7 @@ export const EXIT = {
   exceptionOrNmi: 0, externalInterrupt: 1, tripleFault: 2, initSignal: 3, interruptWindow: 7, nmiWindow: 8,
   taskSwitch: 9, cpuid: 10, hlt: 12, invd: 13, invlpg: 14, rdpmc: 15, rdtsc: 16, vmcall: 18, crAccess: 28,
   drAccess: 29, ioInstruction: 30, rdmsr: 31, wrmsr: 32, invalidGuestState: 33, msrLoading: 34, mwait: 36,
-  monitor: 39, pause: 40, preemptionTimer: 52, wbinvd: 54,
+  monitor: 39, pause: 40, eptViolation: 48, preemptionTimer: 52, wbinvd: 54,
 } as const; // biome-ignore format: a table
 
 /** Bit 31 of the exit reason: VM entry failed. */

@@ -101,6 +101,8 @@ export function defineFillLog(module: ModuleWriter): FillLog {
         f.set(entry, part("entry"));
         f.if(i32.and(flagged, IS_WRITE), () => {
           const machine = f.let(i32.xor(entry.get, linear));
+          // What the guest writes there is noted, page by page: see AddressSpaces.takeWritten.
+          f.brIf(i32.geU(machine, i32.load(MMU.devices)), skip);
           f.if(
             codeBitsOf(machine),
             () => f.set(entry, i32.xor(entry.get, CODE_MARK)),

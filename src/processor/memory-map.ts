@@ -31,6 +31,8 @@ export const MMU = {
   /** Counters: entries filled, page faults found. */
   fills: 144,
   faults: 148,
+  /** Machine offset from which on there is memory of devices: writing to it is noted (`AddressSpaces.takeWritten`). */
+  devices: 152,
 } as const;
 /** One byte for each 4 MiB of linear space: a large page was cut into entries there, and INVLPG must clear them all. */
 export const LARGE_REGIONS = 1 * KIB;
@@ -140,8 +142,10 @@ export const OPERATIONS_BYTES = 23 * MIB;
 /** Machine memory: guest RAM, ROM images in it. Machine offsets are offsets in the WebAssembly memory. */
 export const MACHINE = 64 * MIB;
 
-/** Largest guest RAM in bytes: machine offsets must stay positive as signed words. */
-export const MAX_RAM = 1984 * MIB;
+/** Bytes of machine memory beside RAM: 16 MiB of a display, ROM images, what stands in for devices. */
+export const DEVICE_MEMORY = 18 * MIB;
+/** Largest guest RAM in bytes: machine offsets must stay positive as signed words, with DEVICE_MEMORY behind it. */
+export const MAX_RAM = 1952 * MIB;
 
 /** Bytes of code granularity for self-modifying code. */
 export const GRANULE_SHIFT = 7;

@@ -8,7 +8,7 @@ import { EFLAGS } from "../isa/flags.ts";
 import { SEG, VMCS_FIELDS } from "../isa/state.ts";
 import type { FillFunctions } from "./address-spaces.ts";
 import { Compiler, type CompilerOptions } from "./compiler/compiler.ts";
-import { Cpu, type CpuIdentity, GuestFault, leaveFault, type MmioBus, WORD } from "./cpu.ts";
+import { Cpu, type CpuIdentity, GuestFault, leaveFault, type MmioBus, MUST_WAIT, WORD } from "./cpu.ts";
 import { readElsewhere, writeElsewhere } from "./elsewhere.ts";
 import { checkEntry } from "./entry-checks.ts";
 import { ENTRY_FAILURE, EXIT, INTERRUPTION, PROC } from "./exits.ts";
@@ -128,6 +128,12 @@ export class Processor {
   /** Instructions of the current VM entry that earlier turns in the engine completed, and the budget of this turn. */
   #stay = 0;
   #budget = 0;
+
+  /**
+   * The next stay is of one instruction, and the hypervisor knows the time behind it: no access has to wait
+   * (`MmioBus.mmioWaits`).
+   */
+  alone = false;
 
   /** Power-on reset of the vCPU; memory stays. */
   reset(): void {
@@ -342,7 +348,9 @@ export class Processor {
     cpu.i32[WORD.tscAt] = -1;
     this.#budget = budget;
     let spent = 0;
+    cpu.running = !this.alone;
     const status = this.#run();
+    cpu.running = false;
     spent += budget - cpu.i32[WORD.budget]!;
     this.#settle();
     switch (status) {
@@ -361,6 +369,10 @@ export class Processor {
       case RUN.fault: {
         const vector = cpu.i32[WORD.faultVector]!;
         cpu.i32[WORD.faultVector] = -1;
+        if (vector === MUST_WAIT) {
+          this.#exit(EXIT.eptViolation);
+          break;
+        }
         // A fault takes one tick of the timer, or a guest that can only fault would never leave.
         spent++;
         this.#fault(vector, cpu.i32[WORD.faultError]!);
@@ -371,7 +383,8 @@ export class Processor {
           // Met by the first moments of a new task.
           const vector = cpu.i32[WORD.faultVector]!;
           cpu.i32[WORD.faultVector] = -1;
-          this.#fault(vector, cpu.i32[WORD.faultError]!);
+          if (vector === MUST_WAIT) this.#exit(EXIT.eptViolation);
+          else this.#fault(vector, cpu.i32[WORD.faultError]!);
         }
     }
     this.#completed = spent > 0 && status !== RUN.fault;

@@ -3,6 +3,7 @@ import { VmxonError } from "../common/errors.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { type DomainConfig, type ResolvedConfig, resolveConfig, type StopAction } from "./config.ts";
+import { DomainMedia, type DomainMediaDeps } from "./domain-media.ts";
 import { Emitter, type Event } from "./events.ts";
 import { type Host, NO_HOST, type SerialTarget } from "./host.ts";
 import { openKernel } from "./kernel.ts";
@@ -36,12 +37,14 @@ export class Domain implements AsyncDisposable {
   readonly screen: Screen;
   /** COM1 and COM2. */
   readonly serial: readonly SerialPort[];
+  /** Floppies and CDs, which can be changed while the guest runs. */
+  readonly media: DomainMedia;
   /** Resolves when the domain has stopped for good and its images are closed. Never rejects. */
   readonly exited: Promise<StopReason>;
 
   readonly #config: ResolvedConfig;
   readonly #machine: Machine;
-  readonly #media: MediaBuilder;
+  readonly #builder: MediaBuilder;
   readonly #targets: readonly SerialTarget[];
   readonly #waiter: Waiter;
   readonly #stateChanged = new Emitter<DomainState>();
@@ -60,7 +63,8 @@ export class Domain implements AsyncDisposable {
   private constructor(parts: {
     config: ResolvedConfig;
     machine: Machine;
-    media: MediaBuilder;
+    builder: MediaBuilder;
+    units: Pick<DomainMediaDeps, "floppies" | "units">;
     targets: readonly SerialTarget[];
     waiter: Waiter;
     serial: readonly SerialPort[];
@@ -73,7 +77,7 @@ export class Domain implements AsyncDisposable {
     this.serial = parts.serial;
     this.#config = parts.config;
     this.#machine = machine;
-    this.#media = parts.media;
+    this.#builder = parts.builder;
     this.#targets = parts.targets;
     this.#waiter = waiter;
     this.#noticed = parts.noticed;
@@ -85,6 +89,21 @@ export class Domain implements AsyncDisposable {
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
+    const sources = Object.fromEntries(
+      Object.entries(parts.config.drives).map(([drive, config]) => [drive, config?.source]),
+    );
+    this.media = new DomainMedia(
+      {
+        ...parts.units,
+        builder: parts.builder,
+        trays: machine.trays,
+        clock: machine.clock,
+        running: () => this.#state === "running",
+        hold: () => waiter.hold(),
+        exited: this.exited,
+      },
+      sources,
+    );
   }
 
   /**
@@ -101,15 +120,15 @@ export class Domain implements AsyncDisposable {
       notices.push(message);
     };
     const loadKernel = await openKernel(resolved, host);
-    const media = new MediaBuilder({ host, config: resolved, notice });
-    const { floppies, disks } = await media.build();
+    const builder = new MediaBuilder({ host, config: resolved, notice });
+    const { floppies, units } = await builder.build();
     const targets: SerialTarget[] = [];
     try {
       const serial: SerialPort[] = [];
       const machine = (options.machine ?? buildMachine)({
         config: resolved,
         floppies,
-        disks,
+        units,
         loadKernel,
         generator: host.generator,
         transmit: (port, byte) => serial[port]?.transmit(byte),
@@ -135,7 +154,8 @@ export class Domain implements AsyncDisposable {
       const domain = new Domain({
         config: resolved,
         machine,
-        media,
+        builder,
+        units: { floppies, units },
         targets,
         waiter,
         serial,
@@ -146,7 +166,7 @@ export class Domain implements AsyncDisposable {
       if (forget) void domain.exited.then(forget);
       return domain;
     } catch (error) {
-      await media.close();
+      await builder.close();
       for (const target of targets) await target.close?.();
       throw error;
     }
@@ -192,6 +212,11 @@ export class Domain implements AsyncDisposable {
     if (this.#state === "running" || this.#state === "paused") this.#machine.reset();
   }
 
+  /** Press the power button: a guest with ACPI shuts down, or wakes; others never learn of it. */
+  powerButton(): void {
+    if (this.#state === "running") this.#machine.powerButton();
+  }
+
   /** Pull the plug and wait until the images are closed. What the guest has written is kept. */
   async destroy(): Promise<StopReason> {
     if (this.#state === "created")
@@ -218,6 +243,11 @@ export class Domain implements AsyncDisposable {
       () => this.#describeOutput(pattern),
       options,
     );
+  }
+
+  /** Resolves when `ms` of guest time have passed. Rejects with VmxonError("guest") when the domain stops before. */
+  wait(ms: number): Promise<void> {
+    return this.#waiter.sleep(ms);
   }
 
   /** How often the guest left the processor, by Intel's basic exit reason; most frequent first. */
@@ -273,7 +303,7 @@ export class Domain implements AsyncDisposable {
     let final = reason;
     try {
       for (const target of this.#targets) await target.close?.();
-      await this.#media.close();
+      await this.#builder.close();
     } catch (error) {
       final = { kind: "crash", message: `${reason.message}; and its images could not be closed: ${describe(error)}` };
     }

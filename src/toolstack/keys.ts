@@ -33,6 +33,7 @@ const NAMED: Readonly<Record<string, string>> = {
   prtsc: "PrintScreen",
   sysrq: "PrintScreen",
   break: "Pause",
+  power: "Power",
   minus: "Minus",
   plus: "NumpadAdd",
   dot: "Period",

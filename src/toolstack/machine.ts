@@ -1,10 +1,10 @@
 /** Puts a machine together: hypervisor, devices, firmware and media of one domain. What the domain class drives. */
-import { createPc } from "../devices/pc.ts";
-import { Vga } from "../devices/vga/vga.ts";
+import { createPc, type PcOptions } from "../devices/pc.ts";
+import { Vga, VIDEO_MEMORY_SIZE } from "../devices/vga/vga.ts";
 import { romBios } from "../firmware/rombios/rom.ts";
 import { vgaBios } from "../firmware/vgabios/rom.ts";
 import { buildMemoryMap, loadFirmware } from "../firmware/vmxloader.ts";
-import type { Disk, Display, FloppyDrive } from "../hypervisor/backend.ts";
+import type { CdMedium, Display, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import { HvmDomain } from "../hypervisor/hvm-domain.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
@@ -28,11 +28,15 @@ export interface Machine {
   readonly keyQueue: KeyQueue;
   /** Bytes for the guest, one function for each serial port: it returns how many were taken. */
   readonly serialInputs: readonly ((bytes: Uint8Array) => number)[];
+  /** Trays of the CD drives among hda to hdd, by number. */
+  readonly trays: readonly (CdTray | undefined)[];
   /** Resolves when the guest stops. May be called again after `reset`. */
   run(): Promise<StopReason>;
   pause(): void;
   resume(): void;
   reset(): void;
+  /** Without ACPI there is none. */
+  powerButton(): void;
   destroy(): void;
   exitCounts(): ExitCount[];
   instructions(): number;
@@ -41,10 +45,22 @@ export interface Machine {
   stateHash(): string;
 }
 
+/** The tray of a CD drive, as seen from outside. */
+export interface CdTray {
+  /** The guest keeps the disc in. */
+  readonly locked: boolean;
+  /** Press the button: true when the tray opened; a guest that has locked it is told of the wish. */
+  pressEject(): boolean;
+  /** Open it, lock or not. */
+  openTray(): void;
+  closeTray(medium: CdMedium | undefined): void;
+}
+
 export interface MachineOptions {
   readonly config: ResolvedConfig;
   readonly floppies: FloppyDrive[];
-  readonly disks: (Disk | undefined)[];
+  /** hda, hdb, hdc, hdd. */
+  readonly units: readonly (IdeUnit | undefined)[];
   readonly loadKernel: KernelLoader | undefined;
   /** See {@link Host.generator}. */
   readonly generator?: RegionGenerator | undefined;
@@ -54,6 +70,9 @@ export interface MachineOptions {
   resetDone(): void;
 }
 
+/** KeyboardEvent code of the key that is no key of a PC's keyboard, but its power button. */
+const POWER_KEY = "Power";
+
 /** Where the BIOS keeps the position of the cursor: column, then row. */
 const BDA_CURSOR = 0x450;
 
@@ -62,7 +81,8 @@ const CMOS_SHUTDOWN = 0x0f;
 const RESUME_CODES: ReadonlySet<number> = new Set([0x05, 0x09, 0x0a]);
 
 export function buildMachine(options: MachineOptions): Machine {
-  const { config, floppies, disks, loadKernel } = options;
+  const { config, floppies, units, loadKernel } = options;
+  const disks = units.map((unit) => (unit?.kind === "disk" ? unit : undefined));
   const hvm = new HvmDomain({
     memory: config.memory,
     clock: config.clock,
@@ -73,16 +93,33 @@ export function buildMachine(options: MachineOptions): Machine {
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
   const memoryMap = buildMemoryMap(config.memory);
-  const vga = new Vga({ clock: hvm.clock });
+  const vga = new Vga({ clock: hvm.clock, memory: hvm.deviceMemory(VIDEO_MEMORY_SIZE) });
+  const power: NonNullable<PcOptions["power"]> = {
+    sleep: (state) => {
+      if (state === "S5") {
+        hvm.powerOff();
+        return;
+      }
+      hvm.suspend();
+      if (state === "S3") pc.powerDown();
+    },
+    wake: (state) => {
+      resuming = state === "S3";
+      if (resuming) hvm.reset();
+      else hvm.wakeUp();
+    },
+  };
   const pc = createPc({
     bus: hvm.bus,
     memory: hvm.memory,
     clock: hvm.clock,
     intr: hvm.intr,
     a20: { set: (level) => hvm.setA20(level) },
-    reset: () => guestReset(),
+    shadow: hvm.physical,
+    reset: (hard) => guestReset(hard),
+    power: config.acpi ? power : undefined,
     floppies,
-    disks,
+    units,
     serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
     vga,
     wallOffsetMs: config.wallOffset,
@@ -90,12 +127,14 @@ export function buildMachine(options: MachineOptions): Machine {
   });
   hvm.setInterruptController(pc.pic);
   hvm.onFerr = () => pc.ferr.raise();
+  hvm.onTripleFault = () => guestReset(false);
 
   // Programs written for the 286 reset the processor to leave protected mode, and say in CMOS that they want to go on.
   let processorOnly = false;
   let rebooted = false;
-  const guestReset = (): void => {
-    processorOnly = RESUME_CODES.has(pc.rtc.getCmos(CMOS_SHUTDOWN));
+  let resuming = false;
+  const guestReset = (hard: boolean): void => {
+    processorOnly = !hard && RESUME_CODES.has(pc.rtc.getCmos(CMOS_SHUTDOWN));
     rebooted = !processorOnly && config.onReboot === "destroy";
     if (rebooted) hvm.destroy();
     else hvm.reset();
@@ -123,17 +162,29 @@ export function buildMachine(options: MachineOptions): Machine {
   loadFirmware(hvm, [vgaBios(), bios]);
   hvm.initialState = { mode: "real" };
   hvm.onReset = () => {
-    if (!processorOnly) pc.reset();
+    if (resuming) pc.resume();
+    else if (!processorOnly) pc.reset();
+    // Firmware must find itself wherever the gate was left.
+    else pc.a20.reset();
     processorOnly = false;
+    resuming = false;
     options.resetDone();
   };
 
+  const powerButton = (): void => pc.pm?.pressPowerButton();
   return {
     clock: hvm.clock,
     display: vga,
-    keyboard: pc.keyboard,
-    keyQueue: pc.typist,
+    keyboard: { key: (code, down) => (code === POWER_KEY ? down && powerButton() : pc.keyboard.key(code, down)) },
+    keyQueue: {
+      get pending() {
+        return pc.typist.pending;
+      },
+      type: (text) => pc.typist.type(text),
+      press: (codes) => (codes.includes(POWER_KEY) ? powerButton() : pc.typist.press(codes)),
+    },
     serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
+    trays: units.map((_, i) => pc.ide[i >> 1]?.cdrom(i & 1)?.packets),
     async run() {
       const reason = await hvm.run();
       return rebooted ? { kind: "reboot", message: "the guest reset the machine" } : reason;
@@ -141,6 +192,7 @@ export function buildMachine(options: MachineOptions): Machine {
     pause: () => hvm.pause(),
     resume: () => hvm.resume(),
     reset: () => hvm.reset(),
+    powerButton,
     destroy: () => hvm.destroy(),
     exitCounts: () => hvm.exitCounts(),
     instructions: () => hvm.instructions(),

@@ -29,6 +29,13 @@ test("Debian's 6.1 kernel: an initial ramdisk's shell on the serial line", {
   await withDomain(config, async (domain) => {
     const [line] = domain.serial;
     assert.ok(line);
+    for (const [place, id] of [
+      ["00.0", "8086:1237"],
+      ["01.0", "8086:7000"],
+      ["01.1", "8086:7010"],
+      ["01.3", "8086:7113"],
+    ])
+      await line.waitFor(new RegExp(`pci 0000:00:${place}: \\[${id}\\]`), PATIENCE);
     await line.waitFor(/INITRAMFS READY/, PATIENCE);
     await line.waitFor(/# /, PATIENCE);
     line.write("echo $((6*7)) on $(uname -sr)\r");

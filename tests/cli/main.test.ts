@@ -39,7 +39,7 @@ test("bad command lines end with status 2 and a sentence that says what to type"
     [["rnu"], /unknown command "rnu"\. Did you mean "run"\?/],
     [["run"], /nothing to boot\. Type: vmxon run FILE/],
     [["run", "--clok=real"], /Did you mean "--clock"\?/],
-    [["run", "-kernel", "x", "memory=9999"], /memory=9999: must be from 1 to 1984 MiB/],
+    [["run", "-kernel", "x", "memory=9999"], /memory=9999: must be from 1 to 1952 MiB/],
     [["run", "-fda", "x", "-nographic", "--screen=text"], /contradict each other/],
     [["help", "cofnig"], /Did you mean "config"\?/],
     [["disasm"], /Type: vmxon disasm FILE/],

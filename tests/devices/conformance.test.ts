@@ -3,9 +3,23 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { createPc, type Pc } from "../../src/devices/pc.ts";
+import { Vga } from "../../src/devices/vga/vga.ts";
 import type { AccessSize } from "../../src/hypervisor/device.ts";
-import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, NO_VIDEO } from "../support/device-fakes.ts";
+import {
+  FakeBus,
+  FakeLine,
+  FakeMemory,
+  fakeCdrom,
+  fakeDisk,
+  fakeFloppy,
+  NO_SHADOW,
+  videoMemory,
+} from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
+
+const VIDEO_MEMORY = 1 << 20;
+/** Where a BIOS might put the bus masters. */
+const BUS_MASTER = 0xc000;
 
 /** A machine with everything in it. */
 class Machine {
@@ -14,6 +28,8 @@ class Machine {
   readonly clock = new FakeClock();
   readonly floppies = [fakeFloppy(1440), fakeFloppy(360, { writeProtected: true })];
   readonly disks = [fakeDisk(1), fakeDisk(1, { readonly: true }), fakeDisk(1)];
+  readonly cdrom = fakeCdrom(40);
+  readonly vga = new Vga({ clock: this.clock, memory: videoMemory(VIDEO_MEMORY) });
   readonly pc: Pc;
 
   constructor() {
@@ -24,11 +40,16 @@ class Machine {
       clock: this.clock,
       intr: new FakeLine(),
       a20: new FakeLine(),
+      shadow: NO_SHADOW,
       reset() {},
+      power: { sleep() {}, wake() {} },
       floppies: this.floppies,
-      disks: this.disks,
+      units: [...this.disks, this.cdrom],
       serial: [sink, sink],
-      vga: NO_VIDEO,
+      vga: this.vga,
+    });
+    this.pc.ide.forEach(({ busMaster }, i) => {
+      this.bus.claimPorts({ name: "bmide", base: BUS_MASTER + 8 * i, count: 8, device: busMaster });
     });
   }
 
@@ -57,15 +78,43 @@ class Machine {
 type Action =
   | { readonly kind: "out"; readonly port: number; readonly size: AccessSize; readonly value: number }
   | { readonly kind: "in"; readonly port: number; readonly size: AccessSize }
-  | { readonly kind: "script"; readonly writes: readonly (readonly [number, number])[] }
+  | { readonly kind: "load" | "store"; readonly at: number; readonly size: AccessSize; readonly value: number }
+  | { readonly kind: "look" }
+  | { readonly kind: "script"; readonly writes: Script }
   | { readonly kind: "wait"; readonly ns: number }
   | { readonly kind: "key"; readonly code: string; readonly down: boolean }
   | { readonly kind: "mouse"; readonly dx: number; readonly buttons: number }
   | { readonly kind: "serial"; readonly count: number }
   | { readonly kind: "acknowledge" };
 
+type Script = readonly (readonly [port: number, value: number, size?: AccessSize])[];
+
+/** A write to configuration space. */
+const config = (register: number, value: number, size: AccessSize): Script => [
+  [0xcf8, 0x8000_0000 + (register & ~3), 4],
+  [0xcfc + (register & 3), value, size],
+];
+
 /** Programming sequences that random writes would hardly find. */
-const SCRIPTS: readonly (readonly (readonly [port: number, value: number])[])[] = [
+const SCRIPTS: readonly Script[] = [
+  // Shadow RAM, SMRAM, PIRQ routes; bus masters at C000h.
+  config(0x059, 0x30, 1),
+  config(0x05a, 0x21, 1),
+  config(0x072, 0x4a, 1),
+  config(0x072, 0x1a, 1),
+  config(0x860, 0x0b0a, 2),
+  config(0x920, 0xc001, 4),
+  config(0x904, 5, 2),
+  [...config(0x920, 0xc001, 4), ...config(0x904, 5, 2), [0xc002, 6], [0xc004, 0x1000, 4], [0xc000, 9]],
+  // Power management at 600h: timer and button enabled; sleeping states. SMBus at 700h.
+  [...config(0xb40, 0x601, 4), ...config(0xb80, 1, 1), [0x602, 0x101, 2], [0xb2, 0xf1]],
+  [[0x604, 0x3001, 2]],
+  [[0x604, 0x2401, 2]],
+  [[0x600, 0xffff, 2]],
+  [[0x628, 2]],
+  [...config(0xb90, 0x701, 4), ...config(0xbd2, 9, 1), ...config(0xb04, 1, 2), [0x704, 0xa1], [0x702, 0x49]],
+  [[0x700, 0x1e]],
+  [[0xcf9, 6]],
   [
     [0x20, 0x11],
     [0x21, 0x08],
@@ -205,6 +254,65 @@ const SCRIPTS: readonly (readonly (readonly [port: number, value: number])[])[] 
     [0x1f6, 0xf0],
     [0x1f7, 0xec],
   ],
+  // Bus-master transfers with a table at 0, which may hold anything.
+  [
+    [BUS_MASTER, 0],
+    [BUS_MASTER + 5, 0],
+    [0x1f6, 0xe0],
+    [0x1f2, 3],
+    [0x1f7, 0xc8],
+    [BUS_MASTER, 9],
+  ],
+  [
+    [BUS_MASTER, 0],
+    [0x1f6, 0x40],
+    [0x1f2, 0],
+    [0x1f2, 9],
+    [0x1f7, 0x35],
+    [BUS_MASTER, 1],
+  ],
+  // Packets: of twelve bytes through the data register, by PIO and by DMA.
+  ...[
+    [0x03, 0, 0, 0, 18],
+    [0x28, 0, 0, 0, 0, 3, 0, 0, 2],
+    [0xbe, 0, 0, 0, 0, 5, 0, 0, 3, 0xf8],
+    [0x43, 0, 0, 0, 0, 0, 0, 0, 40],
+    [0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 80],
+    [0x15, 0, 0, 0, 16],
+    [0x1b, 0, 0, 0, 2],
+    [0x1b, 0, 0, 0, 3],
+    [0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8],
+    [0x51, 0, 0, 0, 0, 0, 0, 0, 34],
+  ].flatMap((packet) =>
+    [0, 1].map((dma): (readonly [number, number])[] => [
+      [0x176, 0xb0],
+      [0x171, dma],
+      [0x174, 0x00],
+      [0x175, 0x04],
+      [0x177, 0xa0],
+      ...Array.from({ length: 12 }, (_, i) => [0x170, packet[i] ?? 0] as const),
+      [BUS_MASTER + 8, 9],
+    ]),
+  ),
+  [
+    [0x176, 0xb0],
+    [0x177, 0x08],
+  ],
+  [
+    [0x176, 0xb0],
+    [0x177, 0xa1],
+  ],
+  [
+    [0x1f7, 0xf8],
+    [0x1f2, 0],
+    [0x1f7, 0xf9],
+  ],
+  [
+    [0x1f1, 0xd0],
+    [0x1f4, 0x4f],
+    [0x1f5, 0xc2],
+    [0x1f7, 0xb0],
+  ],
   [
     [0x176, 0xa0],
     [0x172, 4],
@@ -227,11 +335,43 @@ const SCRIPTS: readonly (readonly (readonly [port: number, value: number])[])[] 
     [0x2fc, 0x1b],
     [0x2f8, 0x55],
   ],
+  // The display's modes.
+  [
+    [0x3c2, 0x63],
+    [0x3d4, 0x11],
+    [0x3d5, 0x00],
+    [0x3d4, 0x01],
+    [0x3d5, 0x4f],
+    [0x3d4, 0x12],
+    [0x3d5, 0x8f],
+    [0x3d4, 0x13],
+    [0x3d5, 0x28],
+    [0x3ce, 0x06],
+    [0x3cf, 0x05],
+    [0x3ce, 0x08],
+    [0x3cf, 0xff],
+    [0x3c4, 0x02],
+    [0x3c5, 0x0f],
+  ],
+  [
+    [0x1ce, 0x01],
+    [0x1cf, 0x40],
+    [0x1ce, 0x02],
+    [0x1cf, 0x20],
+    [0x1ce, 0x03],
+    [0x1cf, 0x10],
+    [0x1ce, 0x04],
+    [0x1cf, 0x41],
+    [0x1ce, 0x05],
+    [0x1cf, 0x03],
+  ],
+  [
+    [0x1ce, 0x04],
+    [0x1cf, 0x00],
+  ],
 ];
 
-const PORTS = new Machine().bus.ranges
-  .filter(({ name }) => name !== "vga")
-  .flatMap(({ base, count }) => Array.from({ length: count }, (_, i) => base + i));
+const PORTS = new Machine().bus.ranges.flatMap(({ base, count }) => Array.from({ length: count }, (_, i) => base + i));
 
 const port = fc.constantFrom(...PORTS);
 const size = fc.constantFrom<AccessSize>(1, 1, 1, 2, 4);
@@ -245,6 +385,22 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       .record({ kind: fc.constant("out" as const), port, size, value: fc.nat(0xffff_ffff) })
       .map((out) => (out.size === 4 ? out : { ...out, value: out.value % 2 ** (8 * out.size) })),
   },
+  {
+    weight: 3,
+    arbitrary: fc
+      .record({
+        kind: fc.constantFrom("load" as const, "store" as const),
+        at: fc.oneof(
+          fc.integer({ min: 0xa0000, max: 0xbffff }),
+          fc.integer({ min: 0xe0000000, max: 0xe0ffffff }),
+          fc.integer({ min: 0xe0000000, max: 0xe000ffff }),
+        ),
+        size,
+        value: fc.nat(0xffff_ffff),
+      })
+      .map((access) => (access.size === 4 ? access : { ...access, value: access.value % 2 ** (8 * access.size) })),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("look" as const) }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant("script" as const), writes: fc.constantFrom(...SCRIPTS) }) },
   {
     weight: 4,
@@ -278,8 +434,19 @@ async function play(machine: Machine, actions: readonly Action[]): Promise<numbe
       case "out":
         bus.out(act.port, act.size, act.value);
         break;
+      case "load":
+        seen.push(bus.load(act.at, act.size));
+        break;
+      case "store":
+        bus.store(act.at, act.value, act.size);
+        break;
+      case "look": {
+        const { width, height, rgba } = machine.vga.frame();
+        assert.equal(rgba.length, width * height * 4);
+        break;
+      }
       case "script":
-        for (const [at, value] of act.writes) bus.out(at, 1, value);
+        for (const [at, value, bytes] of act.writes) bus.out(at, bytes ?? 1, value);
         break;
       case "wait":
         // Host work is done before guest time moves on, as under the instruction clock.
@@ -369,13 +536,15 @@ test("states are plain data that later activity does not change", async () => {
 
 test("a reset is the same whatever came before, and done twice it is done once", async () => {
   /** Devices whose reset keeps what a reset button cannot reach: time, CMOS, fingers on keys, bytes on a cable. */
-  const keeps = new Set(["rtc", "keyboard", "com1", "com2"]);
+  const keeps = new Set(["rtc", "acpi", "keyboard", "com1", "com2"]);
   const fresh = new Machine();
   fresh.pc.reset();
   await fc.assert(
     fc.asyncProperty(actions, async (acts) => {
       const machine = new Machine();
       await play(machine, acts);
+      // No reset closes a tray.
+      machine.cdrom.trayOpen = false;
       machine.pc.reset();
       const { states } = machine;
       for (const name of Object.keys(states)) {

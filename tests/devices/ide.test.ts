@@ -1,60 +1,9 @@
 /** The IDE channel: detection, identification, addressing, transfers of every kind, errors, resets, interrupts. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { IdeChannel } from "../../src/devices/ide.ts";
-import type { Disk } from "../../src/hypervisor/backend.ts";
-import { FakeLine, fakeDisk } from "../support/device-fakes.ts";
-import { FakeClock } from "../support/fake-clock.ts";
-
-class Bench {
-  readonly clock = new FakeClock();
-  readonly irq = new FakeLine();
-  readonly ide: IdeChannel;
-
-  constructor(...disks: (Disk | undefined)[]) {
-    this.ide = new IdeChannel({ clock: this.clock, irq: this.irq, disks });
-  }
-
-  read(register: number): number {
-    return this.ide.read(register, 1);
-  }
-
-  write(register: number, value: number): void {
-    this.ide.write(register, 1, value);
-  }
-
-  /** Status without taking the interrupt back. */
-  get status(): number {
-    return this.ide.control.read(0, 1);
-  }
-
-  lba(unit: number, lba: number, count: number): void {
-    this.write(6, 0xe0 | (unit << 4) | ((lba >> 24) & 15));
-    this.write(2, count);
-    this.write(3, lba & 0xff);
-    this.write(4, (lba >> 8) & 0xff);
-    this.write(5, (lba >> 16) & 0xff);
-  }
-
-  get address(): number {
-    return this.read(3) | (this.read(4) << 8) | (this.read(5) << 16) | ((this.read(6) & 15) << 24);
-  }
-
-  async command(opcode: number): Promise<void> {
-    this.write(7, opcode);
-    await this.clock.settle();
-  }
-
-  readWords(count: number): Uint8Array {
-    const bytes = new Uint8Array(count * 2);
-    for (let i = 0; i < count; i++) {
-      const word = this.ide.read(0, 2);
-      bytes[2 * i] = word & 0xff;
-      bytes[2 * i + 1] = word >> 8;
-    }
-    return bytes;
-  }
-}
+import type { BlockBackend, Disk } from "../../src/hypervisor/backend.ts";
+import { fakeDisk } from "../support/device-fakes.ts";
+import { IdeBench as Bench } from "../support/ide-bench.ts";
 
 test("a disk identifies itself honestly", async () => {
   const bench = new Bench(fakeDisk());
@@ -71,7 +20,11 @@ test("a disk identifies itself honestly", async () => {
   assert.equal(text(27, 20).trim(), "VMXON TEST DISK");
   assert.equal(text(10, 10).trim(), "VX0001");
   assert.equal(word(60) | (word(61) << 16), 4 * 16 * 63);
-  assert.equal(word(49) & 0x300, 0x200, "LBA, and no DMA");
+  assert.equal(word(49) & 0x300, 0x300, "LBA and DMA");
+  assert.deepEqual([word(63), word(88)], [0x0407, 0x003f], "multiword 0-2 with 2 selected, Ultra 0-5");
+  assert.equal(word(83) & 0x7400, 0x7400, "48-bit addresses and both flushes");
+  assert.equal(word(80), 0x7e, "ATA-1 to ATA-6");
+  assert.deepEqual([word(100), word(101), word(102)], [4 * 16 * 63, 0, 0]);
   assert.equal(bytes.reduce((sum, byte) => sum + byte, 0) & 0xff, 0, "checksum");
   assert.equal(bench.read(7), 0x50);
 });
@@ -234,23 +187,21 @@ test("addresses beyond the end, host errors and read-only disks", async () => {
   assert.equal(bench.read(1), 0x44);
 });
 
-test("unknown commands, DMA and packet commands are aborted", async () => {
+test("unknown commands, packet commands and no operation are aborted", async () => {
   const bench = new Bench(fakeDisk());
-  for (const opcode of [0x00, 0x08, 0x25, 0xa0, 0xa1, 0xb0, 0xc8, 0xca, 0xff]) {
+  for (const opcode of [0x00, 0x08, 0xa0, 0xa1, 0xb0, 0xf9, 0xff]) {
     await bench.command(opcode);
     assert.equal(bench.read(7), 0x51, opcode.toString(16));
     assert.equal(bench.read(1), 0x04);
   }
 });
 
-test("commands without data: recalibrate, seek, power, features, buffers", async () => {
+test("commands without data: recalibrate, seek, features, buffers", async () => {
   const bench = new Bench(fakeDisk());
-  for (const opcode of [0x10, 0x1f, 0x94, 0x95, 0x96, 0x97, 0x99, 0xe0, 0xe1, 0xe2, 0xe3, 0xe6]) {
+  for (const opcode of [0x10, 0x1f]) {
     await bench.command(opcode);
     assert.equal(bench.read(7), 0x50, opcode.toString(16));
   }
-  await bench.command(0xe5);
-  assert.equal(bench.read(2), 0xff);
   bench.lba(0, 9999, 1);
   await bench.command(0x70);
   assert.equal(bench.read(1), 0x10);
@@ -260,15 +211,182 @@ test("commands without data: recalibrate, seek, power, features, buffers", async
     await bench.command(0xef);
     return bench.read(7);
   };
-  assert.equal(await feature(0x03, 0x0c), 0x50);
-  assert.equal(await feature(0x03, 0x42), 0x51, "Ultra DMA");
+  for (const mode of [0x00, 0x0c, 0x22, 0x45]) assert.equal(await feature(0x03, mode), 0x50, mode.toString(16));
+  for (const mode of [0x0d, 0x12, 0x23, 0x46]) assert.equal(await feature(0x03, mode), 0x51, mode.toString(16));
   assert.equal(await feature(0xaa, 0), 0x50);
   assert.equal(await feature(0x99, 0), 0x51);
+  await bench.command(0xec);
+  const words = bench.readWords(256);
+  assert.deepEqual([words[2 * 63 + 1], words[2 * 88 + 1]], [0, 1 << 5], "Ultra DMA 5 is the mode that is selected");
   bench.write(7, 0xe8);
   const pattern = new Uint8Array(512).fill(0x77);
   bench.ide.writeString(0, 2, pattern);
   await bench.command(0xe4);
   assert.deepEqual(bench.readWords(256), pattern);
+});
+
+test("power: each mode is told, the standby timer runs in guest time, sleep ends with a reset", async () => {
+  const bench = new Bench(fakeDisk());
+  const mode = async (): Promise<number> => {
+    await bench.command(0xe5);
+    assert.equal(bench.read(7), 0x50);
+    return bench.read(2);
+  };
+  assert.equal(await mode(), 0xff);
+  for (const [opcode, expected] of [
+    [0xe1, 0x80],
+    [0xe0, 0x00],
+    [0x95, 0x80],
+    [0x94, 0x00],
+  ] as const) {
+    await bench.command(opcode);
+    assert.equal(await mode(), expected, opcode.toString(16));
+  }
+  bench.lba(0, 1, 1);
+  await bench.command(0x40);
+  assert.equal(await mode(), 0xff, "a command that needs the medium wakes the disk");
+  bench.write(2, 12);
+  await bench.command(0xe3);
+  assert.equal(await mode(), 0x80);
+  bench.clock.advance(61e9);
+  assert.equal(await mode(), 0x00, "a minute has passed");
+  await bench.command(0xe6);
+  const edges = bench.irq.edges;
+  await bench.command(0xe5);
+  assert.equal(bench.irq.edges, edges, "a disk that sleeps does not answer");
+  bench.ide.control.write(0, 1, 0x04);
+  bench.ide.control.write(0, 1, 0x00);
+  bench.clock.advance(1e6);
+  assert.equal(await mode(), 0x00);
+});
+
+/** A disk whose every sector begins with its number. */
+function largeDisk(sectors: number): Disk {
+  const backend: BlockBackend = {
+    size: sectors * 512,
+    readonly: true,
+    async read(offset, target) {
+      for (let at = 0; at < target.length; at += 512)
+        new DataView(target.buffer, target.byteOffset).setFloat64(at, offset / 512 + at / 512, true);
+    },
+    async write() {},
+    async flush() {},
+    async close() {},
+  };
+  return {
+    kind: "disk",
+    backend,
+    geometry: { cylinders: 16383, heads: 16, sectors: 63 },
+    serial: "VX0002",
+    model: "LARGE",
+  };
+}
+
+test("48-bit addresses reach beyond 128 GB, and HOB shows the older bytes", async () => {
+  const sectors = 2 ** 33 + 100;
+  const bench = new Bench(largeDisk(sectors));
+  const lba = 2 ** 33 + 57;
+  bench.lba48(0, lba, 2);
+  await bench.command(0x24);
+  for (let i = 0; i < 2; i++) assert.equal(new DataView(bench.readWords(256).buffer).getFloat64(0, true), lba + i);
+  assert.equal(bench.read(7), 0x50);
+  assert.equal(bench.address48, lba + 1);
+  bench.ide.control.write(0, 1, 0x80);
+  assert.equal(bench.read(2), 0, "older byte of the count");
+  bench.write(2, 5);
+  assert.equal(bench.read(2), 5, "a write ends the look behind");
+  bench.lba48(0, sectors - 1, 2);
+  await bench.command(0x42);
+  assert.equal(bench.read(1), 0x10);
+  bench.lba48(0, 0, 0);
+  await bench.command(0x42);
+  assert.equal(bench.read(7), 0x50, "65536 sectors");
+  assert.equal(bench.address48, 65535);
+  await bench.command(0x27);
+  assert.equal(bench.address48, sectors - 1);
+  bench.lba(0, 0, 0);
+  await bench.command(0xf8);
+  assert.equal(bench.address, 0x0fff_ffff, "all that 28 bits can tell");
+  await bench.command(0xec);
+  const words = new DataView(bench.readWords(256).buffer);
+  assert.equal(words.getUint32(2 * 60, true), 0x0fff_ffff);
+  assert.equal(Number(words.getBigUint64(2 * 100, true)), sectors);
+});
+
+test("Set Max takes sectors away until the next reset, if it comes right after Read Native Max", async () => {
+  const disk = fakeDisk();
+  const bench = new Bench(disk);
+  const last = 4 * 16 * 63 - 1;
+  bench.lba(0, 999, 0);
+  await bench.command(0xf9);
+  assert.equal(bench.read(1), 0x04);
+  await bench.command(0xf8);
+  assert.equal(bench.address, last);
+  bench.lba(0, 999, 0);
+  await bench.command(0xf9);
+  assert.equal(bench.read(7), 0x50);
+  bench.lba(0, 1000, 1);
+  await bench.command(0x40);
+  assert.equal(bench.read(1), 0x10);
+  bench.ide.reset();
+  bench.lba(0, 1000, 1);
+  await bench.command(0x40);
+  assert.equal(bench.read(7), 0x50);
+  await bench.command(0xf8);
+  bench.lba(0, last + 1, 0);
+  await bench.command(0xf9);
+  assert.equal(bench.read(1), 0x10, "there are no more sectors than that");
+});
+
+test("SMART: switched, asked for its status, read", async () => {
+  const bench = new Bench(fakeDisk());
+  const smart = async (features: number, count = 0, log = 0): Promise<number> => {
+    bench.write(1, features);
+    bench.lba(0, 0xc24f00 | log, count);
+    await bench.command(0xb0);
+    return bench.read(7);
+  };
+  bench.clock.advance(7.5 * 3600e9);
+  assert.equal(await smart(0xda), 0x50);
+  assert.equal(bench.address & 0xffff00, 0xc24f00, "no threshold is exceeded");
+  assert.equal(await smart(0xd0), 0x58);
+  const data = bench.readWords(256);
+  assert.equal(data.reduce((sum, byte) => sum + byte, 0) & 0xff, 0);
+  assert.deepEqual([...data.subarray(2 + 12, 2 + 12 + 6)], [9, 2, 0, 100, 100, 7], "power-on hours");
+  assert.equal(await smart(0xd5, 1, 0), 0x58);
+  assert.equal(bench.readWords(256)[0], 1);
+  assert.equal(await smart(0xd5, 1, 6), 0x51, "there is no such log");
+  assert.equal(await smart(0xd9), 0x50);
+  assert.equal(await smart(0xda), 0x51, "nothing works while it is off");
+  assert.equal(await smart(0xd8), 0x50);
+  bench.write(1, 0xda);
+  bench.lba(0, 0, 0);
+  await bench.command(0xb0);
+  assert.equal(bench.read(1), 0x04, "the key is missing");
+});
+
+test("features keep their settings over a software reset unless told to revert", async () => {
+  const bench = new Bench(fakeDisk());
+  const feature = async (code: number): Promise<void> => {
+    bench.write(6, 0xe0);
+    bench.write(1, code);
+    await bench.command(0xef);
+  };
+  const softReset = (): void => {
+    bench.ide.control.write(0, 1, 0x04);
+    bench.ide.control.write(0, 1, 0x00);
+    bench.clock.advance(1e6);
+  };
+  const lookAhead = async (): Promise<boolean> => {
+    await bench.command(0xec);
+    return (bench.readWords(256)[2 * 85]! & 0x40) !== 0;
+  };
+  await feature(0x55);
+  softReset();
+  assert.equal(await lookAhead(), false);
+  await feature(0xcc);
+  softReset();
+  assert.equal(await lookAhead(), true);
 });
 
 test("a lone disk answers for the missing one with status 0", () => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createPc, type PcOptions } from "../../src/devices/pc.ts";
-import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, NO_VIDEO } from "../support/device-fakes.ts";
+import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, NO_SHADOW, NO_VIDEO } from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 function build(options: Partial<PcOptions> = {}) {
@@ -18,11 +18,12 @@ function build(options: Partial<PcOptions> = {}) {
     clock,
     intr,
     a20,
+    shadow: NO_SHADOW,
     reset: () => {
       counts.resets++;
     },
     floppies: [],
-    disks: [],
+    units: [],
     serial: [],
     vga: NO_VIDEO,
     ...options,
@@ -52,7 +53,7 @@ test("every device interrupts with the vector of a PC", async () => {
   const sink = { write(): void {} };
   const { pc, bus, clock } = build({
     floppies: [fakeFloppy(1440)],
-    disks: [fakeDisk(1), undefined, fakeDisk(1)],
+    units: [fakeDisk(1), undefined, fakeDisk(1)],
     serial: [sink, sink],
   });
   initializePic(bus);
@@ -115,7 +116,7 @@ test("CMOS describes the machine", () => {
   const { bus, cmos } = build({
     memory: new FakeMemory(32 << 20),
     floppies: [fakeFloppy(1440), fakeFloppy(360)],
-    disks: [fakeDisk(4), undefined],
+    units: [fakeDisk(4), undefined],
     bootOrder: ["disk", "floppy", "cdrom"],
   });
   const word = (index: number): number => cmos(index) | (cmos(index + 1) << 8);

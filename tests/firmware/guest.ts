@@ -105,12 +105,13 @@ export async function runGuest(program: string, options: GuestOptions = {}): Pro
     clock: domain.clock,
     intr: domain.intr,
     a20: { set: (level) => domain.setA20(level) },
+    shadow: domain.physical,
     reset: () => {
       keepDevices = pc.rtc.getCmos(SHUTDOWN_STATUS) !== 0;
       domain.reset();
     },
     floppies: [drive],
-    disks: [],
+    units: [],
     serial: [{ write() {} }],
     vga,
     debug: { write },

@@ -7,7 +7,7 @@ import { buildImage } from "../../src/firmware/rombios/image.ts";
 import { type RomBiosDeps, romBios } from "../../src/firmware/rombios/rom.ts";
 import type { Rom, ServiceContext } from "../../src/firmware/service.ts";
 import { buildMemoryMap } from "../../src/firmware/vmxloader.ts";
-import { FakeBus, FakeLine, FakeMemory, NO_VIDEO } from "../support/device-fakes.ts";
+import { FakeBus, FakeLine, FakeMemory, NO_SHADOW, NO_VIDEO } from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 export const CF = 1;
@@ -102,9 +102,10 @@ export class Machine {
       clock: this.clock,
       intr: new FakeLine(),
       a20: { set: (level) => this.setA20(level) },
+      shadow: NO_SHADOW,
       reset: () => {},
       floppies,
-      disks: deps.disks ?? [],
+      units: deps.disks ?? [],
       serial: [{ write: (byte) => this.sent.push(byte) }],
       vga: NO_VIDEO,
     });

@@ -5,6 +5,7 @@ import type { ServiceContext } from "../../src/firmware/service.ts";
 import { vgaBios } from "../../src/firmware/vgabios/rom.ts";
 import type { Clock } from "../../src/hypervisor/clock.ts";
 import type { AccessSize, GuestMemory, PortIo } from "../../src/hypervisor/device.ts";
+import { videoMemory } from "../support/device-fakes.ts";
 
 const MEMORY_SIZE = 0x110000;
 
@@ -61,6 +62,9 @@ class BenchMemory implements GuestMemory {
   write8(gpa: number, value: number): void {
     if (gpa >= 0xa0000 && gpa < 0xc0000) this.#vga.memory.write(gpa - 0xa0000, 1, value & 0xff);
     else if (gpa < 0xc0000) this.bytes[gpa] = value;
+  }
+  answers(gpa: number, length: number): boolean {
+    return gpa + length <= MEMORY_SIZE;
   }
   read16(gpa: number): number {
     return this.read8(gpa) | (this.read8(gpa + 1) << 8);
@@ -124,15 +128,19 @@ export interface Registers {
 
 export function createBench() {
   const clock = new ManualClock();
-  const vga = new Vga({ clock });
+  const vga = new Vga({ clock, memory: videoMemory(4 << 20) });
   const memory = new BenchMemory(vga);
   const cpu = new BenchCpu();
   /** Ports outside the VGA that were written: [port, value]. */
   const outside: [number, number][] = [];
   const io: PortIo = {
-    in: (port: number, size: AccessSize) => (port >= 0x3b0 && port < 0x3e0 ? vga.ports.read(port - 0x3b0, size) : 0),
+    in(port: number, size: AccessSize) {
+      if (port >= 0x3b0 && port < 0x3e0) return vga.ports.read(port - 0x3b0, size);
+      return port >= 0x1ce && port < 0x1d2 ? vga.dispiPorts.read(port - 0x1ce, size) : 0;
+    },
     out(port: number, size: AccessSize, value: number) {
       if (port >= 0x3b0 && port < 0x3e0) vga.ports.write(port - 0x3b0, size, value);
+      else if (port >= 0x1ce && port < 0x1d2) vga.dispiPorts.write(port - 0x1ce, size, value);
       else outside.push([port, value]);
     },
   };

@@ -260,9 +260,11 @@ export async function runScenario(
     clock: domain.clock,
     intr: domain.intr,
     a20: { set: (level) => domain.setA20(level) },
+    shadow: domain.physical,
     reset: () => domain.reset(),
+    power: { sleep: () => domain.suspend(), wake: () => domain.wakeUp() },
     floppies: [floppy],
-    disks: [disk],
+    units: [disk],
     serial: [{ write() {} }],
     vga,
   });

@@ -97,7 +97,7 @@ test("the time-stamp counter is never behind the time that a device went by", as
 
 test("memory sizes that cannot be are refused with what can", () => {
   for (const memory of [0, 4096, 100_000, 4 << 30])
-    assert.throws(() => new HvmDomain({ memory, clock: "real" }), /multiple of 4 KB from 64 KB to 1984 MB/);
+    assert.throws(() => new HvmDomain({ memory, clock: "real" }), /multiple of 4 KB from 64 KB to 1952 MB/);
 });
 
 for (const clock of ["instructions", "real"] as const) {

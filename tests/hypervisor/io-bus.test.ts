@@ -65,3 +65,51 @@ test("claims that overlap are refused, naming both", () => {
     );
   }
 });
+
+test("claims move; where they meet, fixed ones are seen first, then those of lower order", () => {
+  const bus = new DomainIoBus();
+  const answer = (value: number): PortDevice => ({ read: () => value, write() {} });
+  bus.claimPorts({ name: "fixed", base: 0x60, count: 1, device: answer(1) });
+  bus.claimMmio({ name: "fixed", base: 0xfec00000, size: 0x1000, device: answer(1) });
+  const second = bus.movablePorts({ name: "second", count: 4, device: answer(3) }, 2);
+  const first = bus.movablePorts({ name: "first", count: 4, device: answer(2) }, 1);
+  const memory = [2, 1].map((order) => bus.movableMmio({ name: "m", size: 0x100, device: answer(order + 1) }, order));
+  const changes: [number, number][] = [];
+  bus.onPortsChanged = (base, count) => changes.push([base, count]);
+  second.move(0x5e);
+  first.move(0x5f);
+  assert.deepEqual(
+    [0x5d, 0x5e, 0x5f, 0x60, 0x61, 0x62, 0x63].map((port) => bus.in(port, 1)),
+    [0xff, 3, 2, 1, 2, 2, 0xff],
+  );
+  first.move(undefined);
+  assert.deepEqual([bus.in(0x5f, 1), bus.in(0x62, 1)], [3, 0xff]);
+  assert.deepEqual(changes, [
+    [0x5e, 4],
+    [0x5f, 4],
+    [0x5f, 4],
+  ]);
+  memory[0]!.move(0xfebfff80);
+  memory[1]!.move(0xfec00000);
+  assert.deepEqual(
+    [0xfebfff7c, 0xfebfff80, 0xfec00000, 0xfec00ffc].map((gpa) => bus.mmioRead(gpa, 1)),
+    [0xff, 3, 1, 1],
+  );
+  memory[1]!.move(0xfebfff40);
+  assert.deepEqual(
+    [0xfebfff7c, 0xfebfff80, 0xfec0003c].map((gpa) => bus.mmioRead(gpa, 1)),
+    [2, 2, 1],
+  );
+});
+
+test("what a guest puts at the end of a space is cut off there, and beyond it is nowhere", () => {
+  const bus = new DomainIoBus();
+  const ports = bus.movablePorts({ name: "p", count: 16, device: recorder() }, 0);
+  const memory = bus.movableMmio({ name: "m", size: 0x2000, device: recorder() }, 0);
+  for (const base of [0xfff8, 0x12340]) ports.move(base);
+  for (const base of [0xfffff000, 2 ** 32]) memory.move(base);
+  assert.deepEqual([bus.in(0xfff8, 1), bus.mmioRead(0xfffff000, 1)], [0xff, 0xff]);
+  ports.move(0xfff8);
+  memory.move(0xfffff000);
+  assert.deepEqual([bus.in(0xfff9, 1), bus.mmioRead(0xfffff001, 1), bus.in(0, 1)], [1, 1, 0xff]);
+});

@@ -1,14 +1,26 @@
 /** Stand-ins for what devices are wired to: lines, guest memory, images, a port bus. */
 import { VmxonError } from "../../src/common/errors.ts";
-import type { BlockBackend, Disk, FloppyDrive, FloppyMedium, Geometry } from "../../src/hypervisor/backend.ts";
+import type { PcVideo } from "../../src/devices/pc.ts";
+import type {
+  BlockBackend,
+  CdDrive,
+  CdMedium,
+  Disk,
+  FloppyDrive,
+  FloppyMedium,
+  Geometry,
+} from "../../src/hypervisor/backend.ts";
 import type {
   AccessSize,
+  DeviceMemory,
   GuestMemory,
   InterruptLine,
   IoBus,
   MmioRange,
+  Placement,
   PortDevice,
   PortRange,
+  ShadowControl,
 } from "../../src/hypervisor/device.ts";
 
 /** A line that remembers its level and counts its rising edges. */
@@ -38,6 +50,10 @@ export class FakeMemory implements GuestMemory {
 
   private holds(gpa: number, bytes: number): boolean {
     return gpa >= 0 && gpa + bytes <= this.size;
+  }
+
+  answers(gpa: number, length: number): boolean {
+    return this.holds(gpa, length);
   }
 
   read8(gpa: number): number {
@@ -156,7 +172,25 @@ export function fakeDisk(cylinders = 4, options: { readonly?: boolean } = {}): D
   const geometry = { cylinders, heads: 16, sectors: 63 };
   const backend = new FakeImage(cylinders * 16 * 63 * 512, options);
   stampSectors(backend.bytes);
-  return { backend, geometry, serial: "VX0001", model: "VMXON TEST DISK" };
+  return { kind: "disk", backend, geometry, serial: "VX0001", model: "VMXON TEST DISK" };
+}
+
+/** A CD drive, with a stamped disc of `sectors` sectors in it or empty. */
+export function fakeCdrom(sectors = 0): CdDrive & { medium: (CdMedium & { backend: FakeImage }) | undefined } {
+  return {
+    kind: "cdrom",
+    serial: "VX0003",
+    model: "VMXON CD-ROM",
+    medium: sectors > 0 ? fakeDisc(sectors) : undefined,
+    trayOpen: false,
+  };
+}
+
+/** A stamped disc of data. */
+export function fakeDisc(sectors: number): CdMedium & { backend: FakeImage } {
+  const backend = new FakeImage(sectors * 2048, { readonly: true });
+  stampSectors(backend.bytes);
+  return { backend };
 }
 
 /** A port bus with the rules of the real one: width splitting, all ones where nothing stands, no overlaps. */
@@ -180,8 +214,37 @@ export class FakeBus implements IoBus {
     this.mmio.push(range);
   }
 
+  /** Claims that move, where they stand now, in their order. */
+  readonly movable: { readonly order: number; range: PortRange | undefined }[] = [];
+  readonly movableMemory: { readonly order: number; range: MmioRange | undefined }[] = [];
+
+  movablePorts(claim: Omit<PortRange, "base">, order: number): Placement {
+    return movableIn(this.movable, claim, order);
+  }
+
+  movableMmio(claim: Omit<MmioRange, "base">, order: number): Placement {
+    return movableIn(this.movableMemory, claim, order);
+  }
+
   private find(port: number): PortRange | undefined {
-    return this.ranges.find(({ base, count }) => port >= base && port < base + count);
+    const ranges = [...this.ranges, ...this.movable.flatMap(({ range }) => range ?? [])];
+    return ranges.find(({ base, count }) => port >= base && port < base + count);
+  }
+
+  private findMemory(gpa: number): MmioRange | undefined {
+    const ranges = [...this.mmio, ...this.movableMemory.flatMap(({ range }) => range ?? [])];
+    return ranges.find(({ base, size }) => gpa >= base && gpa < base + size);
+  }
+
+  /** Read from a device's memory; all ones where there is none. */
+  load(gpa: number, size: AccessSize = 4): number {
+    const range = this.findMemory(gpa);
+    return range ? range.device.read(gpa - range.base, size) : 2 ** (8 * size) - 1;
+  }
+
+  store(gpa: number, value: number, size: AccessSize = 4): void {
+    const range = this.findMemory(gpa);
+    range?.device.write(gpa - range.base, size, value);
   }
 
   in(port: number, size: AccessSize = 1): number {
@@ -205,9 +268,37 @@ export class FakeBus implements IoBus {
   }
 }
 
+const NOBODY: PortDevice = { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} };
+
+function movableIn<Range extends { readonly base: number }>(
+  list: { readonly order: number; range: Range | undefined }[],
+  claim: Omit<Range, "base">,
+  order: number,
+): Placement {
+  const entry: { readonly order: number; range: Range | undefined } = { order, range: undefined };
+  list.push(entry);
+  list.sort((a, b) => a.order - b.order);
+  return {
+    move: (base) => {
+      entry.range = base === undefined ? undefined : ({ ...claim, base } as Range);
+    },
+  };
+}
+
+/** A board without ROM to shadow. */
+export const NO_SHADOW: ShadowControl = { shadow() {}, openSmram() {} };
+
 /** A video adapter that is not there. */
-export const NO_VIDEO: { ports: PortDevice; memory: PortDevice; reset(): void } = {
-  ports: { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} },
-  memory: { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} },
+export const NO_VIDEO: PcVideo = {
+  ports: NOBODY,
+  memory: NOBODY,
+  dispiPorts: NOBODY,
+  frameBuffer: NOBODY,
+  frameMemory: videoMemory(4096),
   reset() {},
 };
+
+/** Display memory of so many bytes, that a guest reaches through the device only. */
+export function videoMemory(bytes: number): DeviceMemory {
+  return { bytes: new Uint8Array(bytes), takeWritten: () => false, wrote() {} };
+}

@@ -14,6 +14,7 @@ import { saveState } from "./save-state.ts";
 import { alternateSelect } from "./select.ts";
 import { soundBell, teletype, typeCharacter } from "./teletype.ts";
 import { readCell, scrollText, writeCells } from "./text.ts";
+import { vbe } from "./vbe.ts";
 
 const TELETYPE = 0x0e;
 /** AL after a mode set: what compatible BIOSes leave there, by kind of mode. */
@@ -52,6 +53,7 @@ const FUNCTIONS: ReadonlyMap<number, Service> = new Map<number, Service>([
   [0x1a, displayCombination],
   [0x1b, functionality],
   [0x1c, saveState],
+  [0x4f, vbe],
 ]);
 
 function currentMode(context: ServiceContext) {

@@ -25,6 +25,14 @@ export const ROM = {
   FONT_8X8: 0x1000,
   FONT_8X14: 0x1800,
   FONT_8X16: 0x2600,
+  /** Far procedure that moves the window of VBE modes. */
+  VBE_WINDOW: 0x3600,
+  VBE_OEM: 0x3620,
+  VBE_VENDOR: 0x3640,
+  VBE_PRODUCT: 0x3660,
+  VBE_REVISION: 0x3690,
+  /** Table and code of the protected-mode interface. */
+  VBE_PROTECTED: 0x3700,
 } as const;
 
 /** Video fields of the BIOS data area, guest-physical (IBM PS/2 BIOS Technical Reference, "BIOS Data Area"). */

@@ -20,6 +20,9 @@ import {
 } from "./layout.ts";
 import { setMode } from "./mode.ts";
 import { PARAMETERS } from "./modes.ts";
+import { moveWindow } from "./vbe.ts";
+import { VBE_TEXT } from "./vbe-info.ts";
+import { PROTECTED_INTERFACE } from "./vbe-protected.ts";
 
 const OPTION_ROM_SIGNATURE = [0x55, 0xaa] as const;
 const OPTION_ROM_UNIT = 512;
@@ -90,6 +93,12 @@ export function vgaBios(): Rom {
   put(ROM.FONT_8X8, FONT_8X8);
   put(ROM.FONT_8X14, FONT_8X14);
   put(ROM.FONT_8X16, FONT_8X16);
+  stub(ROM.VBE_WINDOW, RETF, moveWindow);
+  text(ROM.VBE_OEM, VBE_TEXT.OEM);
+  text(ROM.VBE_VENDOR, VBE_TEXT.VENDOR);
+  text(ROM.VBE_PRODUCT, VBE_TEXT.PRODUCT);
+  text(ROM.VBE_REVISION, VBE_TEXT.REVISION);
+  put(ROM.VBE_PROTECTED, PROTECTED_INTERFACE);
   // The bytes of an option ROM sum to zero.
   image[ROM_SIZE - 1] = -image.reduce((sum, byte) => sum + byte, 0) & 0xff;
   return { name: "vgabios", base: ROM_BASE, image, services };

@@ -116,6 +116,8 @@ export function defineDeliver(
   return reference;
 }
 
+/** Vectors below are exceptions. */
+const EXCEPTIONS = 32;
 /** Vectors that push an error code (SDM 3A table 6-1). */
 const WITH_ERROR = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
 
@@ -139,6 +141,8 @@ export function defineDeliverFault(
   const held = i32.and(m.field("interruptibility"), BLOCKING.STI | BLOCKING.MOV_SS);
   m.bailIf(i32.or(debugged, held));
   m.bailIf(i32.eq(vector, VECTOR.DB));
+  // No exception: an access that must wait.
+  m.bailIf(i32.geU(vector, EXCEPTIONS));
   const wanted = i32.and(i32.shrU(m.field("exceptionBitmap"), vector), 1);
   const other = i32.ne(i32.and(error, m.field("pageFaultMask")), m.field("pageFaultMatch"));
   m.bailIf(i32.xor(wanted, i32.and(i32.eq(vector, VECTOR.PF), other)));

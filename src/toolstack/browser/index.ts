@@ -4,10 +4,11 @@ import { Domain as DomainInstance } from "../domain.ts";
 import { BROWSER_HOST } from "./host.ts";
 
 export { type ErrorCode, VmxonError } from "../../common/errors.ts";
-export type { BlockBackend, Frame, TextScreen } from "../../hypervisor/backend.ts";
+export type { BlockBackend, Frame, FrameFeed, FrameSink, Rectangle, TextScreen } from "../../hypervisor/backend.ts";
 export type { StopReason } from "../../hypervisor/stop-reason.ts";
 export type { DomainConfig, ImageSource } from "../config.ts";
 export type { DomainState, ExitCount } from "../domain.ts";
+export type { EjectOptions, InsertOptions, RemovableDrive, RemovableName } from "../domain-media.ts";
 export type { Event, Subscription } from "../events.ts";
 export { MemoryBackend, OverlayBackend } from "../memory-backend.ts";
 export type { WaitOptions } from "../waiter.ts";
