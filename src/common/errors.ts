@@ -7,6 +7,7 @@ export type ErrorCode =
   | "image"
   | "kernel"
   | "io"
+  | "busy"
   | "firmware"
   | "guest"
   | "entry"

@@ -2,6 +2,7 @@
 
 /** A random-access medium: a disk or floppy image. Offsets and lengths are bytes; callers stay inside `size`. */
 export interface BlockBackend {
+  /** Bytes of the medium. */
   readonly size: number;
   readonly readonly: boolean;
   /** Fill `target` from `offset`. Rejects with a VmxonError when the host cannot read. */
@@ -10,6 +11,11 @@ export interface BlockBackend {
   write(offset: number, source: Uint8Array): Promise<void>;
   /** Resolves once everything written before is durable. */
   flush(): Promise<void>;
+  /**
+   * The bytes of this range are no longer needed. What can be let go of reads as zero afterwards, the rest as before: media
+   * free whole units of their own, and some free nothing.
+   */
+  discard(offset: number, length: number): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -125,6 +125,10 @@ export class FakeImage implements BlockBackend {
     this.flushes++;
   }
 
+  async discard(offset: number, length: number): Promise<void> {
+    this.check(offset, length);
+  }
+
   async close(): Promise<void> {}
 }
 
