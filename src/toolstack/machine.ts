@@ -185,12 +185,14 @@ export function buildMachine(options: MachineOptions): Machine {
     for (const { gpa, bytes } of writes) hvm.memory.write(gpa, bytes);
     hvm.enter(state);
   };
+  const trays = units.map((_, i) => pc.ide[i >> 1]?.cdrom(i & 1)?.packets);
   const bios = romBios({
     floppies,
-    disks,
+    units,
     memoryMap,
-    bootOrder: config.boot,
+    bootMenuMs: config.bootMenuMs,
     powerOff: () => hvm.powerOff(),
+    eject: (position) => trays[position]?.openTray(),
     activity: { instructions: () => hvm.instructions(), displayGeneration: () => vga.guestGeneration },
     ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
   });
@@ -235,7 +237,7 @@ export function buildMachine(options: MachineOptions): Machine {
       press: (codes) => (codes.includes(POWER_KEY) ? powerButton() : pc.typist.press(codes)),
     },
     serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
-    trays: units.map((_, i) => pc.ide[i >> 1]?.cdrom(i & 1)?.packets),
+    trays,
     async run() {
       const reason = await hvm.run();
       return rebooted ? { kind: "reboot", message: "the guest reset the machine" } : reason;
