@@ -13,6 +13,7 @@ import { STATE_SIZE } from "../isa/state.ts";
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import type { RegionGenerator } from "../processor/compiler/generator.ts";
 import { MACHINE, STATE } from "../processor/memory-map.ts";
+import { describeBoard } from "./board.ts";
 import type { ResolvedConfig } from "./config.ts";
 import type { ExitCount } from "./domain.ts";
 import type { KernelLoader } from "./kernel.ts";
@@ -92,7 +93,8 @@ export function buildMachine(options: MachineOptions): Machine {
     profile: config.profile,
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
-  const memoryMap = buildMemoryMap(config.memory);
+  const board = describeBoard(config, [true, true]);
+  const memoryMap = buildMemoryMap(config.memory, board);
   const vga = new Vga({ clock: hvm.clock });
   const power: NonNullable<PcOptions["power"]> = {
     sleep: (state) => {
@@ -155,6 +157,7 @@ export function buildMachine(options: MachineOptions): Machine {
     floppies,
     units,
     memoryMap,
+    board,
     bootMenuMs: config.bootMenuMs,
     powerOff: () => hvm.powerOff(),
     eject: (position) => trays[position]?.openTray(),

@@ -7,17 +7,11 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { acpiTables, facsTable, placed, rootPointer } from "../../src/firmware/acpi/tables.ts";
 import type { Board } from "../../src/firmware/board.ts";
+import { testBoard } from "../support/board.ts";
 
 const BASE = 0x7ff0000;
 const FACS = 0x7fff000;
-const BOARD: Board = {
-  memory: 128 << 20,
-  acpi: true,
-  apic: true,
-  hpet: true,
-  floppy: true,
-  serial: [0x3f8, 0x2f8, undefined, undefined],
-};
+const BOARD = testBoard(128 << 20, { apic: true, hpet: true, serial: [true, true] });
 
 const sum = (bytes: Uint8Array): number => bytes.reduce((a, b) => a + b, 0) & 0xff;
 
@@ -78,7 +72,8 @@ test("iasl disassembles every table and compiles the DSDT again without a word",
       const text = compiled.stdout.toString() + compiled.stderr.toString();
       assert.match(text, /Compilation successful. 0 Errors, 0 Warnings|Table compiled|bytes written|^Binary/im, text);
       assert.doesNotMatch(text, /[1-9]\d* (?:Errors|Warnings|Remarks)/, text);
-      if (name === "DSDT") assert.deepEqual(readFileSync(join(folder, "DSDT2.aml")).subarray(36), Buffer.from(bytes.subarray(36)));
+      if (name === "DSDT")
+        assert.deepEqual(readFileSync(join(folder, "DSDT2.aml")).subarray(36), Buffer.from(bytes.subarray(36)));
     }
   } finally {
     rmSync(folder, { recursive: true });

@@ -6,12 +6,13 @@ import {
   PIRQ_POSSIBLE,
   PM_BASE,
   pirqOf,
+  SERIAL,
   SLEEP_TYPE,
   SMBUS_BASE,
 } from "../../devices/pc-layout.ts";
-import { type Board, PCI_WINDOW, SERIAL_IRQS } from "../board.ts";
-import * as aml from "./aml.ts";
+import { type Board, PCI_WINDOW } from "../board.ts";
 import type { Term } from "./aml.ts";
+import * as aml from "./aml.ts";
 import * as resource from "./resources.ts";
 
 const PCI_DEVICES = 32;
@@ -102,15 +103,7 @@ function isaDevices({ floppy, serial }: Board): Term[] {
   const { ports, isaIrq, isaDma } = resource;
   const devices = [
     isaDevice("PIC", "PNP0000", undefined, ports(0x20, 2), ports(0xa0, 2), ports(0x4d0, 2), isaIrq(2)),
-    isaDevice(
-      "DMAC",
-      "PNP0200",
-      undefined,
-      ports(0x00, 0x10),
-      ports(0x81, 0x0f),
-      ports(0xc0, 0x20),
-      isaDma(4),
-    ),
+    isaDevice("DMAC", "PNP0200", undefined, ports(0x00, 0x10), ports(0x81, 0x0f), ports(0xc0, 0x20), isaDma(4)),
     isaDevice("TIMR", "PNP0100", undefined, ports(0x40, 4), isaIrq(0)),
     isaDevice("RTC", "PNP0B00", undefined, ports(0x70, 2), isaIrq(8)),
     isaDevice("SPKR", "PNP0800", undefined, ports(0x61, 1)),
@@ -128,10 +121,10 @@ function isaDevices({ floppy, serial }: Board): Term[] {
       ports(SMBUS_BASE, SMBUS_PORTS),
     ),
   ];
-  if (floppy) devices.push(isaDevice("FDC0", "PNP0700", undefined, ports(0x3f0, 6), ports(0x3f7, 1), isaIrq(6), isaDma(2)));
-  serial.forEach((base, i) => {
-    if (base === undefined) return;
-    devices.push(isaDevice(`COM${i + 1}`, "PNP0501", i + 1, ports(base, 8), isaIrq(SERIAL_IRQS[i]!)));
+  if (floppy)
+    devices.push(isaDevice("FDC0", "PNP0700", undefined, ports(0x3f0, 6), ports(0x3f7, 1), isaIrq(6), isaDma(2)));
+  SERIAL.forEach(({ base, irq }, i) => {
+    if (serial[i]) devices.push(isaDevice(`COM${i + 1}`, "PNP0501", i + 1, ports(base, 8), isaIrq(irq)));
   });
   return devices;
 }

@@ -25,7 +25,14 @@ const HOST_BRIDGE = 0x12378086;
 const PIRQ_ROUTE = 0x60;
 const ELCR = 0x4d0;
 /** PIIX4's power management function. */
-const PM = { BASE: 0x40, MISC: 0x80, ENABLE: 1, SMBUS_BASE: 0x90, SMBUS_CONFIG: 0xd2, SMBUS_ENABLE_IRQ9: 0x09 } as const;
+const PM = {
+  BASE: 0x40,
+  MISC: 0x80,
+  ENABLE: 1,
+  SMBUS_BASE: 0x90,
+  SMBUS_CONFIG: 0xd2,
+  SMBUS_ENABLE_IRQ9: 0x09,
+} as const;
 const IO_SPACE = 1;
 
 const COMMAND = { IO: 1 << 0, MEMORY: 1 << 1, MASTER: 1 << 2 } as const;

@@ -3,6 +3,7 @@
  * Specification 1.4, chapter 4.
  */
 import { gsiOf, IO_APIC, LOCAL_APIC, PCI_PLACE, PIRQ_IRQS, pirqOf, SCI_IRQ } from "../../devices/pc-layout.ts";
+import type { ProcessorIdentity } from "../board.ts";
 import { ByteWriter, summed } from "./byte-writer.ts";
 
 const REVISION = 4;
@@ -22,12 +23,6 @@ const ISA_IRQS = 16;
 const CASCADE = 2;
 const PCI_DEVICES = 32;
 const PINS = 4;
-
-/** What CPUID tells of the processor. */
-export interface ProcessorIdentity {
-  readonly signature: number;
-  readonly features: number;
-}
 
 /** The configuration table. */
 export function mpTable({ signature, features }: ProcessorIdentity): Uint8Array {
@@ -61,7 +56,13 @@ export function mpTable({ signature, features }: ProcessorIdentity): Uint8Array 
   // Devices of the chipset and of the slots, pin by pin.
   for (let device = PCI_PLACE.ISA.device; device < PCI_DEVICES; device++)
     for (let pin = 1; pin <= PINS; pin++)
-      input(INTERRUPT.INT, FLAGS.LEVEL_HIGH, BUS.PCI, (device << 2) | (pin - 1), gsiOf(PIRQ_IRQS[pirqOf(device, pin)]!));
+      input(
+        INTERRUPT.INT,
+        FLAGS.LEVEL_HIGH,
+        BUS.PCI,
+        (device << 2) | (pin - 1),
+        gsiOf(PIRQ_IRQS[pirqOf(device, pin)]!),
+      );
   for (let irq = 0; irq < ISA_IRQS; irq++) {
     if (irq === CASCADE || PIRQ_IRQS.some((taken) => taken === irq)) continue;
     input(INTERRUPT.INT, irq === SCI_IRQ ? FLAGS.LEVEL_HIGH : FLAGS.OF_BUS, BUS.ISA, irq, gsiOf(irq));
@@ -79,6 +80,9 @@ export function mpTable({ signature, features }: ProcessorIdentity): Uint8Array 
 
 /** Floating pointer to a table at `address`. The 8259s interrupt through the local APIC (virtual wire). */
 export function mpPointer(address: number): Uint8Array {
-  const out = new ByteWriter().text("_MP_").put(address, 4).bytes(POINTER_BYTES / 16, REVISION, 0, 0, 0, 0, 0, 0);
+  const out = new ByteWriter()
+    .text("_MP_")
+    .put(address, 4)
+    .bytes(POINTER_BYTES / 16, REVISION, 0, 0, 0, 0, 0, 0);
   return summed(out.done(), POINTER_CHECKSUM);
 }
