@@ -5,81 +5,14 @@ import { type FileHandle, open } from "node:fs/promises";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { VmxonError } from "../../common/errors.ts";
-import type { BlockBackend } from "../../hypervisor/backend.ts";
 import { type GeneratorThread, RegionGenerator } from "../../processor/compiler/generator.ts";
 import type { Host, SerialTarget } from "../host.ts";
+import { FileBackend, reason } from "./file-backend.ts";
 import { yieldToMainThread } from "./priority.ts";
 
 // Compiled regions say which of their branches are hardly ever taken. V8 listens to that (WebAssembly branch hinting) only
 // when it is told to, and then runs them 1.2 to 1.5 times as fast.
 setFlagsFromString("--experimental-wasm-branch-hinting");
-
-/** A medium over a raw image file. */
-export class FileBackend implements BlockBackend {
-  readonly size: number;
-  readonly readonly: boolean;
-  readonly #name: string;
-  readonly #file: FileHandle;
-
-  constructor(options: { name: string; file: FileHandle; size: number; readonly: boolean }) {
-    this.#name = options.name;
-    this.#file = options.file;
-    this.size = options.size;
-    this.readonly = options.readonly;
-  }
-
-  async read(offset: number, target: Uint8Array): Promise<void> {
-    for (let done = 0; done < target.length; ) {
-      const { bytesRead } = await this.#attempt("read", () =>
-        this.#file.read(target, done, target.length - done, offset + done),
-      );
-      if (bytesRead === 0) {
-        throw new VmxonError("io", `${this.#name}: the file ends at byte ${offset + done}; did it become shorter?`);
-      }
-      done += bytesRead;
-    }
-  }
-
-  async write(offset: number, source: Uint8Array): Promise<void> {
-    if (this.readonly) throw new VmxonError("io", `${this.#name} was opened read-only`);
-    for (let done = 0; done < source.length; ) {
-      const { bytesWritten } = await this.#attempt("write", () =>
-        this.#file.write(source, done, source.length - done, offset + done),
-      );
-      done += bytesWritten;
-    }
-  }
-
-  async flush(): Promise<void> {
-    if (!this.readonly) await this.#attempt("flush", () => this.#file.datasync());
-  }
-
-  async close(): Promise<void> {
-    await this.#file.close();
-  }
-
-  async #attempt<T>(verb: string, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (cause) {
-      throw new VmxonError("io", `${this.#name}: cannot ${verb}: ${reason(cause)}`, { cause });
-    }
-  }
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  EACCES: "permission denied",
-  EPERM: "permission denied",
-  EROFS: "it lies on a read-only file system",
-  EISDIR: "it is a folder, not an image",
-  ENOSPC: "no space is left on its file system",
-};
-
-function reason(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code;
-  return (code !== undefined && REASONS[code]) || (error instanceof Error ? error.message : String(error));
-}
 
 /** Open an image file. A missing right to write is an error here; the caller decides whether read-only will do. */
 export async function openFile(name: string, access: "rw" | "r"): Promise<FileBackend> {
