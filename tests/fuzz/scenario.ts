@@ -275,9 +275,8 @@ export async function runScenario(
       vgaBios(),
       romBios({
         floppies: [floppy],
-        disks: [disk],
+        units: [disk],
         memoryMap: buildMemoryMap(RAM),
-        bootOrder: ["floppy", "disk"],
         powerOff: () => domain.powerOff(),
         directBoot: () => shake(),
       }),

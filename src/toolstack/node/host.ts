@@ -1,59 +1,20 @@
 /** Node as a host: images are files, serial lines go to files or to this process's standard input and output. */
 
 import { createWriteStream } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { stat as lastWritten } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { VmxonError } from "../../common/errors.ts";
 import { type GeneratorThread, RegionGenerator } from "../../processor/compiler/generator.ts";
 import type { Host, SerialTarget } from "../host.ts";
-import { FileBackend, reason } from "./file-backend.ts";
+import { HttpImage, isHttpAddress } from "../images/http.ts";
+import { openFile, reason } from "./image-file.ts";
 import { yieldToMainThread } from "./priority.ts";
 
 // Compiled regions say which of their branches are hardly ever taken. V8 listens to that (WebAssembly branch hinting) only
 // when it is told to, and then runs them 1.2 to 1.5 times as fast.
 setFlagsFromString("--experimental-wasm-branch-hinting");
-
-/** Open an image file. A missing right to write is an error here; the caller decides whether read-only will do. */
-export async function openFile(name: string, access: "rw" | "r"): Promise<FileBackend> {
-  let file: FileHandle | undefined;
-  try {
-    file = await open(name, access === "rw" ? "r+" : "r");
-    const stat = await file.stat();
-    if (stat.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
-    // Block devices have no size of their own: their end is found by looking for it.
-    const size = stat.isFile() ? stat.size : await deviceSize(file);
-    return new FileBackend({ name, file, size, readonly: access === "r" });
-  } catch (cause) {
-    await file?.close();
-    const hint =
-      access === "rw" && (cause as NodeJS.ErrnoException).code !== "ENOENT"
-        ? " To run it with writes thrown away, add -snapshot."
-        : "";
-    throw new VmxonError("image", `${name}: cannot open it: ${reason(cause)}.${hint}`, { cause });
-  }
-}
-
-const MAX_DEVICE_SIZE = 2 ** 46;
-
-async function deviceSize(file: FileHandle): Promise<number> {
-  const probe = new Uint8Array(1);
-  const readable = async (offset: number): Promise<boolean> => {
-    try {
-      return (await file.read(probe, 0, 1, offset)).bytesRead === 1;
-    } catch {
-      return false;
-    }
-  };
-  let low = 0;
-  let high = MAX_DEVICE_SIZE;
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2);
-    if (await readable(middle)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
 
 /** Bytes of serial output that are gathered before they are written to the host. */
 const SERIAL_BUFFER = 4096;
@@ -96,9 +57,9 @@ function stdioSerial(): SerialTarget {
   };
 }
 
-function fileSerial(name: string): Promise<SerialTarget> {
+function fileSerial(name: string, append: boolean): Promise<SerialTarget> {
   return new Promise((resolve, reject) => {
-    const stream = createWriteStream(name);
+    const stream = createWriteStream(name, { flags: append ? "a" : "w" });
     stream.once("error", (cause) =>
       reject(new VmxonError("config", `serial=file:${name}: cannot write to it: ${reason(cause)}`, { cause })),
     );
@@ -152,8 +113,16 @@ function startGenerator(): GeneratorThread {
 /** Files, standard input and output, and a worker thread. */
 export const NODE_HOST: Host = {
   generator: new RegionGenerator(startGenerator),
-  openImage: openFile,
-  async openSerial(target) {
-    return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length));
+  async openImage(name, access) {
+    return isHttpAddress(name) ? HttpImage.open(name) : openFile(name, access);
+  },
+  relativeTo: (base, name) => (isHttpAddress(base) ? new URL(name, base).href : resolve(dirname(base), name)),
+  async openSerial(target, options = {}) {
+    return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length), options.append === true);
+  },
+  fullName: (name) => resolve(name),
+  async modified(name) {
+    const stat = await lastWritten(name, { bigint: true }).catch(() => undefined);
+    return stat?.isFile() ? `${stat.mtimeNs}` : undefined;
   },
 };
