@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Domain } from "../../src/index.ts";
-import { guest, PATIENCE, withDomain } from "./support.ts";
+import { guest, PATIENCE, pass, withDomain } from "./support.ts";
 
 const debian = guest("linux", "vmlinuz-6.1.0-50-686");
 const ramdisk = guest("linux", "busybox-initramfs-686.cpio.gz");
@@ -47,5 +47,15 @@ test("the power button is an ACPI event", { skip }, async () => {
     await say("echo enable > ff_pwr_btn; cat ff_pwr_btn", /^ +0 .*EN.*enabled/m);
     domain.powerButton();
     await say("cat ff_pwr_btn; echo $((40+2))", /^ +1 .*\n42/m);
+  });
+});
+
+test("suspend to RAM: the power button wakes, and the BIOS goes on where the kernel says", { skip }, async () => {
+  await withShell(async (say, domain) => {
+    await say("mount -t sysfs sys /sys; echo deep > /sys/power/mem_sleep; echo set-$?", /set-0/);
+    await say("echo mem > /sys/power/state; echo back-$((3+4))", /Preparing to enter system sleep state S3/);
+    await pass(domain, 2000);
+    domain.powerButton();
+    await domain.serial[0]!.waitFor(/Waking up from system sleep state S3[\s\S]*back-7/, PATIENCE);
   });
 });
