@@ -9,7 +9,9 @@ import { didYouMean } from "../toolstack/suggest.ts";
 export type Step =
   | { readonly kind: "expect"; readonly pattern: RegExp }
   | { readonly kind: "type"; readonly text: string }
-  | { readonly kind: "press"; readonly chord: string };
+  | { readonly kind: "press"; readonly chord: string }
+  | { readonly kind: "wait"; readonly ms: number }
+  | { readonly kind: "screenshot"; readonly file: string };
 
 export interface RunOptions {
   /** Files whose kind is to be guessed. */
@@ -41,6 +43,12 @@ function usage(message: string): never {
 function choice<const C extends string>(option: string, value: string, choices: readonly C[]): C {
   const found = choices.find((item) => item === value);
   return found ?? usage(`${option}=${value}: write ${choices.map((item) => `${option}=${item}`).join(" or ")}.`);
+}
+
+function milliseconds(option: string, value: string): number {
+  const seconds = Number(value);
+  if (!(seconds > 0)) usage(`${option}=${value}: write a number of seconds, such as ${option}=30.`);
+  return seconds * 1000;
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\n", t: "\t", e: "\x1b", b: "\b", "\\": "\\" };
@@ -184,13 +192,23 @@ export const RUN_OPTIONS: readonly Option[] = [
     },
   },
   {
+    names: ["--wait"],
+    value: "SECONDS",
+    help: "let so much guest time pass",
+    apply: ({ steps }, value) => steps.push({ kind: "wait", ms: milliseconds("--wait", value) }),
+  },
+  {
+    names: ["--screenshot"],
+    value: "FILE",
+    help: "write the picture to a PNG file: in order of appearance, without a script at the end",
+    apply: ({ steps }, value) => steps.push({ kind: "screenshot", file: value }),
+  },
+  {
     names: ["--timeout"],
     value: "SECONDS",
     help: "how long each --expect waits (default 60); guest time with --clock=instructions",
     apply: (options, value) => {
-      const seconds = Number(value);
-      if (!(seconds > 0)) usage(`--timeout=${value}: write a number of seconds, such as --timeout=30.`);
-      options.timeout = seconds * 1000;
+      options.timeout = milliseconds("--timeout", value);
     },
   },
   {

@@ -27,6 +27,7 @@ import { IdeChannel } from "./ide.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
 import { CMOS_S3_RESUME, SERIAL } from "./pc-layout.ts";
 import type { PciBus } from "./pci/pci-bus.ts";
+import { VgaPci, type VgaWindows } from "./pci/vga-pci.ts";
 import { Ps2Keyboard } from "./ps2-keyboard.ts";
 import { Ps2Mouse } from "./ps2-mouse.ts";
 import { DebugPort, FerrLatch, PortA, PortB, PostPort } from "./system-ports.ts";
@@ -41,12 +42,20 @@ const IDE = [
   { name: "ide0", base: 0x1f0, control: 0x3f6, irq: 14 },
   { name: "ide1", base: 0x170, control: 0x376, irq: 15 },
 ] as const;
-const VGA = { PORTS: 0x3b0, PORT_COUNT: 0x30, MEMORY: 0xa0000, MEMORY_SIZE: 0x20000 } as const;
+const VGA = {
+  PORTS: 0x3b0,
+  PORT_COUNT: 0x30,
+  MEMORY: 0xa0000,
+  MEMORY_SIZE: 0x20000,
+  DISPI: 0x1ce,
+  DISPI_COUNT: 4,
+} as const;
 
-/** Display adapter as the machine needs it: ports from 3B0h, memory from A0000h. */
-export interface PcVideo {
+/** Display adapter as the machine needs it: ports from 3B0h and 1CEh, memory from A0000h, and what PCI places. */
+export interface PcVideo extends VgaWindows {
   readonly ports: PortDevice;
   readonly memory: MmioDevice;
+  readonly dispiPorts: PortDevice;
   reset(): void;
 }
 
@@ -72,6 +81,8 @@ export interface PcOptions {
   /** Transmitted bytes of COM1–COM4; a port without a sink is not there. */
   readonly serial: readonly (ByteSink | undefined)[];
   readonly vga: PcVideo & Partial<Stateful<unknown>>;
+  /** The display's BIOS, for its expansion ROM. */
+  readonly vgaRom?: Uint8Array;
   /** Bytes written to port E9h. */
   readonly debug?: ByteSink;
   /** Added to the wall clock, ms: the guest's idea of local time. */
@@ -222,6 +233,7 @@ export function createPc(options: PcOptions): Pc {
   });
   bus.claimPorts({ name: "vga", base: VGA.PORTS, count: VGA.PORT_COUNT, device: vga.ports });
   bus.claimMmio({ name: "vga", base: VGA.MEMORY, size: VGA.MEMORY_SIZE, device: vga.memory });
+  bus.claimPorts({ name: "vga", base: VGA.DISPI, count: VGA.DISPI_COUNT, device: vga.dispiPorts, width: 2 });
 
   fillCmos(rtc, {
     memory: memory.size,
@@ -248,7 +260,7 @@ export function createPc(options: PcOptions): Pc {
     ...IDE.map(({ name }, i) => [name, ide[i]!] as const),
     ...SERIAL.flatMap(({ name }, i) => (uarts[i] ? [[name, uarts[i]] as const] : [])),
   ];
-  devices.push(...chipset.devices);
+  devices.push(...chipset.devices, ["vga-pci", new VgaPci({ pci: chipset.pci, vga, rom: options.vgaRom })]);
   if (isStateful(vga)) devices.push(["vga", vga]);
   const resetAll = (except: ReadonlySet<unknown>): void => {
     for (const [, device] of devices) if (!except.has(device)) device.reset();

@@ -270,6 +270,7 @@ function largeDisk(sectors: number): Disk {
         new DataView(target.buffer, target.byteOffset).setFloat64(at, offset / 512 + at / 512, true);
     },
     async write() {},
+    async discard(): Promise<void> {},
     async flush() {},
     async close() {},
   };

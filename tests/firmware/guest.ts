@@ -91,11 +91,13 @@ export interface GuestOptions {
   readonly bootOrder?: NonNullable<PcOptions["bootOrder"]>;
   /** Guest ms after which the domain is destroyed; default 60,000. */
   readonly limit?: number;
+  /** Default: the instruction clock. */
+  readonly clock?: "real";
 }
 
 /** Run a program until it switches the machine off. */
 export async function runGuest(program: string, options: GuestOptions = {}): Promise<Guest> {
-  const domain = new HvmDomain({ memory: 4 * MB, clock: "instructions" });
+  const domain = new HvmDomain({ memory: 4 * MB, clock: options.clock ?? "instructions" });
   const vga = new Vga({ clock: domain.clock });
   const drive = options.drive ?? bootDiskette(program);
   let keepDevices = false;

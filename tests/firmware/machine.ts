@@ -126,7 +126,12 @@ export class Machine {
       ...deps,
     });
     this.memory.write(this.rom.base, this.rom.image);
-    this.context = { cpu: this.cpu, memory: this.memory, io: this.bus, clock: this.clock };
+    this.context = {
+      cpu: this.cpu,
+      memory: this.memory,
+      io: this.bus,
+      clock: this.clock,
+    };
     const { traps, label } = buildImage(FONT_8X8.subarray(0, 1024));
     this.traps = traps;
     this.places = new Map(GOES_TO.map((name) => [label(name), name]));

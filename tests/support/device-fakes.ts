@@ -1,5 +1,6 @@
 /** Stand-ins for what devices are wired to: lines, guest memory, images, a port bus. */
 import { VmxonError } from "../../src/common/errors.ts";
+import type { PcVideo } from "../../src/devices/pc.ts";
 import type {
   BlockBackend,
   CdDrive,
@@ -11,6 +12,7 @@ import type {
 } from "../../src/hypervisor/backend.ts";
 import type {
   AccessSize,
+  DeviceMemory,
   GuestMemory,
   InterruptLine,
   IoBus,
@@ -121,6 +123,10 @@ export class FakeImage implements BlockBackend {
   async flush(): Promise<void> {
     this.check(0, 0);
     this.flushes++;
+  }
+
+  async discard(offset: number, length: number): Promise<void> {
+    this.check(offset, length);
   }
 
   async close(): Promise<void> {}
@@ -262,6 +268,8 @@ export class FakeBus implements IoBus {
   }
 }
 
+const NOBODY: PortDevice = { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} };
+
 function movableIn<Range extends { readonly base: number }>(
   list: { readonly order: number; range: Range | undefined }[],
   claim: Omit<Range, "base">,
@@ -281,8 +289,18 @@ function movableIn<Range extends { readonly base: number }>(
 export const NO_SHADOW: ShadowControl = { shadow() {}, openSmram() {} };
 
 /** A video adapter that is not there. */
-export const NO_VIDEO: { ports: PortDevice; memory: PortDevice; reset(): void } = {
-  ports: { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} },
-  memory: { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} },
+export const NO_VIDEO: PcVideo = {
+  ports: NOBODY,
+  memory: NOBODY,
+  dispiPorts: NOBODY,
+  frameBuffer: NOBODY,
+  frameMemory: videoMemory(4096),
+  registers: NOBODY,
+  registersSize: 4096,
   reset() {},
 };
+
+/** Display memory of so many bytes, that a guest reaches through the device only. */
+export function videoMemory(bytes: number): DeviceMemory {
+  return { bytes: new Uint8Array(bytes), takeWritten: () => false, wrote() {} };
+}

@@ -68,6 +68,7 @@ export class FakeMachine implements Machine {
   readonly display = {
     text: () => ({ columns: 80, rows: 25, cells: this.#cells, cursor: -1, blink: true }),
     frame: () => ({ width: 1, height: 1, rgba: new Uint8ClampedArray(4) }),
+    feed: () => ({ update: () => false }),
     generation: 0,
   };
   readonly keyboard = { key: (code: string, down: boolean) => void this.keys.push(`${down ? "+" : "-"}${code}`) };
@@ -148,6 +149,19 @@ export class FakeMachine implements Machine {
   instructions(): number {
     return 1234;
   }
+
+  readonly ram = new Uint8Array(0);
+  readonly roms = {};
+
+  async hold(): Promise<() => void> {
+    return () => {};
+  }
+
+  state(): never {
+    throw new Error("this machine has no state");
+  }
+
+  restore(): void {}
 
   stateHash(): string {
     return "0";

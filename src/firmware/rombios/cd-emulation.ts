@@ -62,6 +62,7 @@ function imageOn(backend: BlockBackend, start: number, size: number): BlockBacke
     read: (offset, target) => backend.read(start + offset, target),
     write: () => Promise.reject(new Error("a CD cannot be written")),
     flush: () => Promise.resolve(),
+    discard: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
 }
