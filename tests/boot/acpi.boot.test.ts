@@ -10,9 +10,18 @@ const skip = debian.skip || ramdisk.skip;
 
 /** A shell on the serial line; `say` types a command and resolves with what matches in the answer. */
 async function withShell(
-  use: (say: (command: string, answer: RegExp) => Promise<RegExpExecArray>, domain: Domain, log: string) => Promise<void>,
+  use: (
+    say: (command: string, answer: RegExp) => Promise<RegExpExecArray>,
+    domain: Domain,
+    log: string,
+  ) => Promise<void>,
 ): Promise<void> {
-  const config = { kernel: debian.path, ramdisk: ramdisk.path, cmdline: "console=ttyS0 no_console_suspend", memory: 128 };
+  const config = {
+    kernel: debian.path,
+    ramdisk: ramdisk.path,
+    cmdline: "console=ttyS0 no_console_suspend",
+    memory: 128,
+  };
   await withDomain(config, async (domain) => {
     const [line] = domain.serial;
     assert.ok(line);
@@ -28,7 +37,9 @@ async function withShell(
   });
 }
 
-test("tables are taken without complaint, PCI interrupts are routed by ACPI, and S5 switches off", { skip }, async () => {
+test("tables are taken without complaint, PCI interrupts are routed by ACPI, and S5 switches off", {
+  skip,
+}, async () => {
   await withShell(async (say, domain, log) => {
     assert.doesNotMatch(log, /ACPI (?:BIOS )?(?:Error|Warning)|Firmware Bug|invalid checksum/i);
     assert.match(log, /ACPI: 1 ACPI AML tables successfully acquired and loaded/);
@@ -43,7 +54,10 @@ test("tables are taken without complaint, PCI interrupts are routed by ACPI, and
 
 test("the power button is an ACPI event", { skip }, async () => {
   await withShell(async (say, domain) => {
-    await say("mount -t proc proc /proc; mount -t sysfs sys /sys; cd /sys/firmware/acpi/interrupts; echo cd-$?", /cd-0/);
+    await say(
+      "mount -t proc proc /proc; mount -t sysfs sys /sys; cd /sys/firmware/acpi/interrupts; echo cd-$?",
+      /cd-0/,
+    );
     await say("echo enable > ff_pwr_btn; cat ff_pwr_btn", /^ +0 .*EN.*enabled/m);
     domain.powerButton();
     await say("cat ff_pwr_btn; echo $((40+2))", /^ +1 .*\n42/m);
