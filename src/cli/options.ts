@@ -154,6 +154,22 @@ export const RUN_OPTIONS: readonly Option[] = [
     },
   },
   {
+    names: ["--bios", "-bios"],
+    value: "FILE",
+    help: "system BIOS instead of the built-in one: a file, seabios or bochs",
+    apply: ({ config }, value) => {
+      config.bios = value;
+    },
+  },
+  {
+    names: ["--vgabios"],
+    value: "FILE",
+    help: "display BIOS instead of the built-in one: a file, seabios or lgpl",
+    apply: ({ config }, value) => {
+      config.vgabios = value;
+    },
+  },
+  {
     names: ["--clock"],
     value: "real|instructions",
     help: "guest time follows the host, or counts instructions: every run the same",

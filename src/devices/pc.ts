@@ -22,6 +22,7 @@ import type { AcpiPm, SleepState } from "./acpi-pm.ts";
 import { type Chipset, createChipset } from "./chipset.ts";
 import { Dma8237 } from "./dma8237.ts";
 import { Fdc82077 } from "./fdc82077.ts";
+import { FwCfg, type FwCfgDeps } from "./fw-cfg.ts";
 import { I8042 } from "./i8042.ts";
 import { IdeChannel } from "./ide.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
@@ -83,6 +84,10 @@ export interface PcOptions {
   readonly vga: PcVideo & Partial<Stateful<unknown>>;
   /** The display's BIOS, for its expansion ROM. */
   readonly vgaRom?: Uint8Array;
+  /** What a firmware configuration device has for firmware that knows one; without it there is no such device. */
+  readonly firmwareItems?: Pick<FwCfgDeps, "items" | "files">;
+  /** Messages of firmware, on port 402h. */
+  readonly firmwareDebug?: ByteSink;
   /** Bytes written to port E9h. */
   readonly debug?: ByteSink;
   /** Added to the wall clock, ms: the guest's idea of local time. */
@@ -124,6 +129,10 @@ export interface Pc {
   /** Reset every device on the way out of a suspend to RAM, and leave word of it to the firmware. */
   resume(): void;
 }
+
+/** Where firmware looks for its configuration device, once the host bridge has told that there is one. */
+const FW_CFG_PORTS = { SELECTOR: 0x510, DMA: 0x514 } as const;
+const QEMU_SUBSYSTEM = { vendor: 0x1af4, device: 0x1100 } as const;
 
 const NO_SINK: ByteSink = { write() {} };
 
@@ -199,7 +208,9 @@ export function createPc(options: PcOptions): Pc {
     engines: ide.map(({ busMaster }) => busMaster),
     reset: options.reset,
     power: options.power,
+    subsystem: options.firmwareItems && QEMU_SUBSYSTEM,
   });
+  const fwCfg = options.firmwareItems && new FwCfg({ memory, ...options.firmwareItems });
   const uarts = SERIAL.map(({ irq }, i) => {
     const sink = options.serial[i];
     return sink && new Uart16550({ clock, irq: pic.line(irq), sink });
@@ -221,6 +232,7 @@ export function createPc(options: PcOptions): Pc {
     ["dma2", 0xc0, 0x20, dma.second],
     ["ferr", 0xf0, 2, ferr],
     ["debug", 0xe9, 1, new DebugPort(options.debug ?? NO_SINK)],
+    ["firmware-debug", 0x402, 1, new DebugPort(options.firmwareDebug ?? NO_SINK)],
     ["fdc", 0x3f0, 6, fdc],
     ["fdc", 0x3f7, 1, shifted(fdc, 7)],
     ["elcr", 0x4d0, 2, pic.elcr],
@@ -234,6 +246,10 @@ export function createPc(options: PcOptions): Pc {
   bus.claimPorts({ name: "vga", base: VGA.PORTS, count: VGA.PORT_COUNT, device: vga.ports });
   bus.claimMmio({ name: "vga", base: VGA.MEMORY, size: VGA.MEMORY_SIZE, device: vga.memory });
   bus.claimPorts({ name: "vga", base: VGA.DISPI, count: VGA.DISPI_COUNT, device: vga.dispiPorts, width: 2 });
+  if (fwCfg) {
+    bus.claimPorts({ name: "fw-cfg", base: FW_CFG_PORTS.SELECTOR, count: 2, device: fwCfg.ports, width: 2 });
+    bus.claimPorts({ name: "fw-cfg-dma", base: FW_CFG_PORTS.DMA, count: 8, device: fwCfg.dma });
+  }
 
   fillCmos(rtc, {
     memory: memory.size,
@@ -262,6 +278,7 @@ export function createPc(options: PcOptions): Pc {
   ];
   devices.push(...chipset.devices, ["vga-pci", new VgaPci({ pci: chipset.pci, vga, rom: options.vgaRom })]);
   if (isStateful(vga)) devices.push(["vga", vga]);
+  if (fwCfg) devices.push(["fw-cfg", fwCfg]);
   const resetAll = (except: ReadonlySet<unknown>): void => {
     for (const [, device] of devices) if (!except.has(device)) device.reset();
     if (!isStateful(vga)) vga.reset();

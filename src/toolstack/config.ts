@@ -56,6 +56,11 @@ export const CONFIG_SCHEMA = {
   hdd: { type: "image", help: "second disk of the second IDE channel" },
   cdrom: { type: "image", help: "CD or DVD image, in a drive that is hdc" },
   boot: { type: "text", help: "order of boot devices: a floppy, c disk, d CD; default ac, with a CD drive acd" },
+  bios: {
+    type: "image",
+    help: "system BIOS instead of the built-in one: a file, or seabios or bochs where Debian puts them",
+  },
+  vgabios: { type: "image", help: "display BIOS instead of the built-in one: a file, seabios or lgpl" },
   boot_menu: {
     type: "integer",
     initial: "0",
@@ -131,6 +136,9 @@ export interface ResolvedConfig {
   readonly acpi: boolean;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
   readonly boot: readonly BootDevice[];
+  /** Firmware instead of the built-in one. */
+  readonly bios: ImageSource | undefined;
+  readonly vgaBios: ImageSource | undefined;
   /** How long the BIOS waits for the boot menu's key, ms. */
   readonly bootMenuMs: number;
   readonly snapshot: boolean;
@@ -381,6 +389,10 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
   }
   const compileAfter = reader.integer("compile_after");
   if (compileAfter < 0) throw new VmxonError("config", `compile_after=${compileAfter}: must be 0 or more`);
+  const bios = reader.image("bios");
+  if (bios !== undefined && kernel !== undefined) {
+    throw new VmxonError("config", "a kernel is entered by the built-in BIOS; leave out bios= or the kernel");
+  }
   const bootMenuMs = reader.integer("boot_menu");
   if (bootMenuMs < 0 || bootMenuMs > LONGEST_MENU_MS) {
     throw new VmxonError("config", `boot_menu=${bootMenuMs}: must be from 0 to ${LONGEST_MENU_MS} milliseconds`);
@@ -395,6 +407,8 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     acpi: reader.flag("acpi"),
     drives: found,
     boot: bootOrder(reader.text("boot") ?? (hasCdDrive ? "acd" : "ac")),
+    bios,
+    vgaBios: reader.image("vgabios"),
     bootMenuMs,
     snapshot: reader.flag("snapshot"),
     kernel,

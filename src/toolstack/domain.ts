@@ -5,6 +5,7 @@ import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { type DomainConfig, type ResolvedConfig, resolveConfig, type StopAction } from "./config.ts";
 import { DomainMedia } from "./domain-media.ts";
 import { Emitter, type Event } from "./events.ts";
+import { openFirmware } from "./firmware.ts";
 import { type Host, NO_HOST, type SerialTarget } from "./host.ts";
 import { openKernel } from "./kernel.ts";
 import { Keyboard } from "./keyboard.ts";
@@ -154,6 +155,7 @@ export class Domain implements AsyncDisposable {
       notices.push(message);
     };
     const loadKernel = await openKernel(resolved, host);
+    const firmware = await openFirmware(resolved, host);
     const builder = new MediaBuilder({ host, config: resolved, notice });
     const { floppies, units } = await builder.build();
     const targets: SerialTarget[] = [];
@@ -164,6 +166,7 @@ export class Domain implements AsyncDisposable {
         floppies,
         units,
         loadKernel,
+        firmware,
         generator: host.generator,
         transmit: (port, byte) => serial[port]?.transmit(byte),
         resetDone: () => resetDone.fire(),
@@ -200,6 +203,11 @@ export class Domain implements AsyncDisposable {
       for (const target of targets) await target.close?.();
       throw error;
     }
+  }
+
+  /** The last 64 KB that firmware and guest wrote to the debug ports 402h and E9h. */
+  get firmwareLog(): string {
+    return this.#machine.firmwareLog();
   }
 
   get state(): DomainState {

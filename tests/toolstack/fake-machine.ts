@@ -144,6 +144,9 @@ export class FakeMachine implements Machine {
     ];
   }
 
+  firmwareLog(): string {
+    return "";
+  }
   profile(): undefined {}
 
   instructions(): number {
