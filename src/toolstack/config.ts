@@ -52,6 +52,8 @@ export const CONFIG_SCHEMA = {
   hdc: { type: "image", help: "first disk of the second IDE channel" },
   hdd: { type: "image", help: "second disk of the second IDE channel" },
   acpi: { type: "flag", initial: "1", help: "power management: ACPI timer, sleep states, power button" },
+  apic: { type: "flag", initial: "1", help: "local and I/O APIC, where the processor model has one" },
+  hpet: { type: "flag", initial: "1", help: "high precision event timers" },
   boot: { type: "text", initial: "ac", help: "order of boot devices: a floppy, c disk" },
   snapshot: { type: "flag", initial: "0", help: "1: writes to images are kept in memory and thrown away" },
   kernel: { type: "image", help: "Linux bzImage or multiboot kernel to boot directly" },
@@ -116,6 +118,8 @@ export interface ResolvedConfig {
   readonly memory: number;
   readonly cpuModel: CpuModelName;
   readonly acpi: boolean;
+  readonly apic: boolean;
+  readonly hpet: boolean;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
   readonly boot: readonly ("floppy" | "disk")[];
   readonly snapshot: boolean;
@@ -369,6 +373,8 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     memory: reader.size("memory"),
     cpuModel: reader.choice<CpuModelName>("cpuid"),
     acpi: reader.flag("acpi"),
+    apic: reader.flag("apic"),
+    hpet: reader.flag("hpet"),
     drives: drives(reader),
     boot: bootOrder(reader.text("boot") ?? ""),
     snapshot: reader.flag("snapshot"),
