@@ -14,6 +14,9 @@ import type {
   ShadowControl,
   Stateful,
 } from "../hypervisor/device.ts";
+import { HPET_SIZE, Hpet } from "../hypervisor/hpet.ts";
+import { IO_APIC_SIZE, IoApic } from "../hypervisor/io-apic.ts";
+import type { LocalApic } from "../hypervisor/local-apic.ts";
 import { Mc146818 } from "../hypervisor/mc146818.ts";
 import { Pic8259 } from "../hypervisor/pic8259.ts";
 import { Pit8254 } from "../hypervisor/pit8254.ts";
@@ -25,8 +28,9 @@ import { Fdc82077 } from "./fdc82077.ts";
 import { FwCfg, type FwCfgDeps } from "./fw-cfg.ts";
 import { I8042 } from "./i8042.ts";
 import { IdeChannel } from "./ide.ts";
+import { LineSelector } from "./line-selector.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
-import { CMOS_S3_RESUME, SERIAL } from "./pc-layout.ts";
+import { CMOS_S3_RESUME, gsiOf, HPET_BASE, IO_APIC, SERIAL, TIMER_GSI } from "./pc-layout.ts";
 import type { PciBus } from "./pci/pci-bus.ts";
 import { VgaPci, type VgaWindows } from "./pci/vga-pci.ts";
 import { Ps2Keyboard } from "./ps2-keyboard.ts";
@@ -75,6 +79,10 @@ export interface PcOptions {
   readonly reset: (hard: boolean) => void;
   /** Sleeping states; the machine has no ACPI where this is left out. */
   readonly power?: { sleep(state: SleepState): void; wake(state: SleepState): void } | undefined;
+  /** The processor's local APIC; with it comes an I/O APIC. */
+  readonly apic?: LocalApic | undefined;
+  /** High precision event timers are there. */
+  readonly hpet?: boolean;
   /** Up to two drives; a drive may be empty. */
   readonly floppies: readonly FloppyDrive[];
   /** hda to hdd: disks and CD drives. */
@@ -150,28 +158,50 @@ const isStateful = (device: PcVideo & Partial<Stateful<unknown>>): device is PcV
 /** Build the devices, claim their ports and memory, and fill in CMOS. Throws VmxonError("config") when a claim overlaps. */
 export function createPc(options: PcOptions): Pc {
   const { bus, clock, memory, vga } = options;
+  const { apic } = options;
+  const ioApic = apic && new IoApic({ ...IO_APIC, send: (message) => apic.receive(message) });
   const pic: Pic8259 = new Pic8259({
     intr: options.intr,
+    input: (irq, level) => ioApic?.setInput(gsiOf(irq), level),
     acknowledged: (irq) => {
       if (irq === IRQ.TIMER) pit.acknowledged();
     },
   });
+  const timerLine = new LineSelector(pic.line(IRQ.TIMER));
+  const clockLine = new LineSelector(pic.line(IRQ.RTC));
   const pit: Pit8254 = new Pit8254({
     clock,
-    irq0: pic.line(IRQ.TIMER),
+    irq0: timerLine.first,
     ...(options.maxCatchUp !== undefined && { maxCatchUp: options.maxCatchUp }),
   });
-  const irq8 = pic.line(IRQ.RTC);
   const rtc = new Mc146818({
     clock,
     irq8: {
       set: (level) => {
-        irq8.set(level);
+        clockLine.first.set(level);
         if (level) chipset.pm?.alarm();
       },
     },
     wallOffsetMs: options.wallOffsetMs ?? 0,
   });
+  if (apic && ioApic) {
+    apic.onEoi = (vector) => ioApic.endOfInterrupt(vector);
+    apic.onAcknowledge = (vector) => {
+      if (ioApic.leads(TIMER_GSI, vector)) pit.acknowledged();
+    };
+    bus.claimMmio({ name: "ioapic", base: IO_APIC.base, size: IO_APIC_SIZE, device: ioApic });
+  }
+  const hpet = options.hpet
+    ? new Hpet({
+        clock,
+        route: (input, level) => ioApic?.setInput(input, level),
+        legacy: (timer, level) => (timer === 0 ? timerLine : clockLine).second.set(level),
+        replace: (replaced) => {
+          for (const line of [timerLine, clockLine]) line.replace(replaced);
+        },
+      })
+    : undefined;
+  if (hpet) bus.claimMmio({ name: "hpet", base: HPET_BASE, size: HPET_SIZE, device: hpet });
   const dma = new Dma8237({ memory });
   const a20 = new A20Gate(options.a20);
   const keyboard = new Ps2Keyboard({ clock, activity: () => chipset.pm?.attention() });
@@ -259,9 +289,13 @@ export function createPc(options: PcOptions): Pc {
   });
 
   const devices: (readonly [string, Stateful<unknown>])[] = [
+    ...(apic && ioApic ? [["apic", apic] as const, ["ioapic", ioApic] as const] : []),
     ["pic", pic],
+    ["timer-line", timerLine],
+    ["clock-line", clockLine],
     ["pit", pit],
     ["rtc", rtc],
+    ...(hpet ? [["hpet", hpet] as const] : []),
     ["dma", dma],
     ["a20", a20],
     ["port61", portB],

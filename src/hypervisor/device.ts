@@ -163,12 +163,18 @@ export interface IoBus extends PortIo {
   movableMmio(range: Omit<MmioRange, "base">, order: number): Placement;
 }
 
-/** What stands between interrupt lines and the vCPU: the 8259 pair now, an APIC later. */
+/** What stands between interrupt lines and the vCPU: the 8259 pair, or a local APIC before it. */
 export interface InterruptController {
   /** Line of an IRQ input, 0–15. Inputs of several devices on one line are OR-ed. */
   line(irq: number): InterruptLine;
-  /** True while an interrupt waits for the processor (the INTR output). */
+  /** True while an interrupt waits for the processor (the INTR output), or a non-maskable one. */
   readonly pending: boolean;
   /** Interrupt acknowledge cycle: the vector to deliver. Only called while `pending` … a spurious vector otherwise. */
   acknowledge(): number;
+  /** A non-maskable interrupt waits; absent: there are none. */
+  readonly nmi?: boolean;
+  /** While `nmi`: a maskable one waits, too. */
+  readonly maskable?: boolean;
+  /** The processor takes the non-maskable interrupt. */
+  acknowledgeNmi?(): void;
 }

@@ -94,6 +94,7 @@ export class InlineAccesses implements InlinePorts {
   #interrupt(): boolean {
     const { controller, processor } = this.#host;
     if (!controller?.pending) return false;
+    if (controller.nmi) return true;
     const { cpu } = processor;
     if (cpu.i32[WORD.eflags]! & EFLAGS.IF) return true;
     cpu.set("procControls", cpu.get("procControls") | PROC.interruptWindow);

@@ -67,6 +67,8 @@ export const CONFIG_SCHEMA = {
     help: "milliseconds that the BIOS waits for F12 or Esc, which show the boot menu",
   },
   acpi: { type: "flag", initial: "1", help: "power management: ACPI timer, sleep states, power button" },
+  apic: { type: "flag", initial: "1", help: "local and I/O APIC, where the processor model has one" },
+  hpet: { type: "flag", initial: "1", help: "high precision event timers" },
   snapshot: { type: "flag", initial: "0", help: "1: writes to images are kept in memory and thrown away" },
   kernel: { type: "image", help: "Linux bzImage or multiboot kernel to boot directly" },
   ramdisk: { type: "images", help: "the kernel's initial ramdisk; multiboot modules, separated by commas" },
@@ -134,6 +136,8 @@ export interface ResolvedConfig {
   readonly memory: number;
   readonly cpuModel: CpuModelName;
   readonly acpi: boolean;
+  readonly apic: boolean;
+  readonly hpet: boolean;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
   readonly boot: readonly BootDevice[];
   /** Firmware instead of the built-in one. */
@@ -405,6 +409,8 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     memory: reader.size("memory"),
     cpuModel: reader.choice<CpuModelName>("cpuid"),
     acpi: reader.flag("acpi"),
+    apic: reader.flag("apic"),
+    hpet: reader.flag("hpet"),
     drives: found,
     boot: bootOrder(reader.text("boot") ?? (hasCdDrive ? "acd" : "ac")),
     bios,

@@ -131,6 +131,7 @@ export function buildMachine(options: MachineOptions): Machine {
   const hvm = new HvmDomain({
     memory: config.memory,
     clock: config.clock,
+    apic: config.apic,
     cpuModel: config.cpuModel,
     compiler: { ...DEFAULT_COMPILER, threshold: config.compileAfter, generator: options.generator },
     lockstep: config.lockstep,
@@ -167,6 +168,8 @@ export function buildMachine(options: MachineOptions): Machine {
     a20: { set: (level) => hvm.setA20(level) },
     shadow: hvm.physical,
     reset: (hard) => guestReset(hard),
+    apic: hvm.apic,
+    hpet: config.hpet,
     power: config.acpi ? power : undefined,
     floppies,
     units,
