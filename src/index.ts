@@ -10,6 +10,7 @@ export type { DomainConfig, ImageSource } from "./toolstack/config.ts";
 export type { DomainState, ExitCount } from "./toolstack/domain.ts";
 export type { Event, Subscription } from "./toolstack/events.ts";
 export { MemoryBackend, OverlayBackend } from "./toolstack/memory-backend.ts";
+export type { MouseButton } from "./toolstack/mouse.ts";
 export type { WaitOptions } from "./toolstack/waiter.ts";
 
 export type Domain = DomainInstance;

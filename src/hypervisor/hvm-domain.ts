@@ -20,7 +20,14 @@ import {
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
 import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
-import type { DeviceMemory, GuestMemory, InterruptController, InterruptLine, MmioDevice } from "./device.ts";
+import type {
+  DeviceMemory,
+  GuestMemory,
+  InterruptController,
+  InterruptLine,
+  MmioDevice,
+  ProcessorRegisters,
+} from "./device.ts";
 import { DomainDeviceMemory, MachineMemory, PrivateDeviceMemory } from "./device-memory.ts";
 import { DirectWindow } from "./direct-window.ts";
 import { type DomainClock, InstructionClock, RealClock } from "./domain-clock.ts";
@@ -155,6 +162,11 @@ export class HvmDomain {
     this.#inline = new InlineAccesses(this);
     this.cpu.inlinePorts = this.#inline;
     this.#registers = new FirmwareRegisters(this.cpu, (level) => this.setA20(level));
+  }
+
+  /** The vCPU's registers, for devices that are asked through them. */
+  get registers(): ProcessorRegisters {
+    return this.#registers;
   }
 
   /** What turns interrupt lines into vectors; none while the domain is being built. */

@@ -4,10 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Rectangle } from "../../src/index.ts";
 import { displayDiskette, readTold } from "../display/program.ts";
 import { hasQemu, Qemu } from "../display/qemu.ts";
 import type { Pixels } from "../support/png.ts";
-import { colours, guest, until, withDomain } from "./support.ts";
+import { colours, guest, pass, until, withDomain } from "./support.ts";
 
 /** Pictures that QEMU and its BIOS make otherwise, and that are therefore not compared; why, in docs/display.md. */
 const DIFFERENCES: ReadonlySet<string> = new Set(["mode 0fh", "800 × 600 × 4", "1024 × 768 × 4", "1280 × 1024 × 4"]);
@@ -101,7 +102,7 @@ test("every standard and VBE mode shows what it shows in QEMU", {
 
 const kolibri = guest("hobby", "kolibri.img");
 
-test("KolibriOS: a desktop of 800 × 600, with its panel below", { skip: kolibri.skip }, async () => {
+test("KolibriOS: a desktop of 800 × 600, its panel, and a pointer that moves", { skip: kolibri.skip }, async () => {
   await withDomain({ fda: kolibri.path }, async (domain) => {
     await until(domain, "the desktop", () => {
       const { width, height } = domain.screen.frame();
@@ -110,5 +111,20 @@ test("KolibriOS: a desktop of 800 × 600, with its panel below", { skip: kolibri
     const { width, height, rgba } = domain.screen.frame();
     const panel = new Uint32Array(rgba.buffer).subarray((height - 12) * width + 100, (height - 12) * width + 700);
     assert.equal(new Set(panel).size, 1, "the panel is of one colour");
+    const parts: Rectangle[] = [];
+    const feed = domain.screen.feed({
+      resize() {},
+      update: (part) => parts.push(part),
+    });
+    await pass(domain, 1000);
+    feed.update();
+    parts.length = 0;
+    domain.mouse.move(40, 30);
+    // The pointer stood in the middle: it is drawn again below and to the right of it, and little else is.
+    await until(domain, "the pointer to move", () => {
+      feed.update();
+      return parts.some(({ x, y }) => x >= 384 && x < 512 && y > 310 && y < 400) ? true : undefined;
+    });
+    assert.ok(parts.reduce((sum, part) => sum + part.width * part.height, 0) < (width * height) / 8);
   });
 });

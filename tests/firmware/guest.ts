@@ -114,6 +114,7 @@ export async function runGuest(program: string, options: GuestOptions = {}): Pro
     disks: [],
     serial: [{ write() {} }],
     vga,
+    registers: domain.registers,
     debug: { write },
   });
   domain.setInterruptController(pc.pic);

@@ -10,6 +10,7 @@ export type { DomainConfig, ImageSource } from "../config.ts";
 export type { DomainState, ExitCount } from "../domain.ts";
 export type { Event, Subscription } from "../events.ts";
 export { MemoryBackend, OverlayBackend } from "../memory-backend.ts";
+export type { MouseButton } from "../mouse.ts";
 export type { WaitOptions } from "../waiter.ts";
 
 export type Domain = DomainInstance;
