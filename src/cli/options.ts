@@ -70,7 +70,7 @@ function pattern(text: string): RegExp {
   }
 }
 
-const image = (key: "fda" | "fdb" | "hda" | "hdb" | "hdc" | "hdd" | "kernel", help: string): Option => ({
+const image = (key: "cdrom" | "fda" | "fdb" | "hda" | "hdb" | "hdc" | "hdd" | "kernel", help: string): Option => ({
   names: [`-${key}`],
   value: "FILE",
   help,
@@ -101,10 +101,11 @@ export const RUN_OPTIONS: readonly Option[] = [
   image("hdb", "second disk"),
   image("hdc", "third disk (second IDE channel)"),
   image("hdd", "fourth disk"),
+  image("cdrom", "CD or DVD in a drive on the second IDE channel (hdc)"),
   {
     names: ["-boot"],
     value: "ORDER",
-    help: "boot devices in order: a floppy, c disk (default ac)",
+    help: "boot devices in order: a floppy, c disk, d CD (default ac, with a CD drive acd)",
     apply: ({ config }, value) => {
       config.boot = value.replace(/^order=/, "");
     },
@@ -251,7 +252,6 @@ export const RUN_OPTIONS: readonly Option[] = [
 
 /** Options of QEMU that people will try, with what to say about them. */
 const ABSENT: Readonly<Record<string, string>> = {
-  cdrom: "CD images are not supported yet",
   drive: "write -hda FILE or -fda FILE instead",
   smp: "domains have one processor so far",
   net: "network adapters are not supported yet",

@@ -2,7 +2,7 @@
  * The machine description: which device of a PC/AT stands where, on which interrupt line, and how they are wired to each
  * other. The only place that knows addresses.
  */
-import type { ByteSink, Disk, FloppyDrive } from "../hypervisor/backend.ts";
+import type { ByteSink, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import type {
   AccessSize,
@@ -87,8 +87,8 @@ export interface PcOptions {
   readonly power?: { sleep(state: SleepState): void; wake(state: SleepState): void } | undefined;
   /** Up to two drives; a drive may be empty. */
   readonly floppies: readonly FloppyDrive[];
-  /** hda to hdd. */
-  readonly disks: readonly (Disk | undefined)[];
+  /** hda to hdd: disks and CD drives. */
+  readonly units: readonly (IdeUnit | undefined)[];
   /** Transmitted bytes of COM1–COM4; a port without a sink is not there. */
   readonly serial: readonly (ByteSink | undefined)[];
   /** Layout of the keyboard that text is typed on. */
@@ -207,7 +207,7 @@ export function createPc(options: PcOptions): Pc {
     drives: options.floppies,
   });
   const ide = IDE.map(
-    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), memory, disks: options.disks.slice(2 * i, 2 * i + 2) }),
+    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), memory, units: options.units.slice(2 * i, 2 * i + 2) }),
   );
   const chipset: Chipset = createChipset({
     bus,
@@ -257,7 +257,7 @@ export function createPc(options: PcOptions): Pc {
   fillCmos(rtc, {
     memory: memory.size,
     floppies: options.floppies,
-    disks: options.disks,
+    units: options.units,
     bootOrder: options.bootOrder ?? ["floppy", "disk"],
   });
 

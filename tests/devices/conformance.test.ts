@@ -2,13 +2,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { decode, encode } from "../../src/common/cbor.ts";
 import { createPc, type Pc } from "../../src/devices/pc.ts";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { AccessSize } from "../../src/hypervisor/device.ts";
+import { shapeProblem } from "../../src/toolstack/saved/shape.ts";
 import {
   FakeBus,
   FakeLine,
   FakeMemory,
+  fakeCdrom,
   fakeDisk,
   fakeFloppy,
   NO_SHADOW,
@@ -27,6 +30,7 @@ class Machine {
   readonly clock = new FakeClock();
   readonly floppies = [fakeFloppy(1440), fakeFloppy(360, { writeProtected: true })];
   readonly disks = [fakeDisk(1), fakeDisk(1, { readonly: true }), fakeDisk(1)];
+  readonly cdrom = fakeCdrom(40);
   readonly vga = new Vga({ clock: this.clock, memory: videoMemory(VIDEO_MEMORY) });
   readonly pc: Pc;
 
@@ -42,7 +46,7 @@ class Machine {
       reset() {},
       power: { sleep() {}, wake() {} },
       floppies: this.floppies,
-      disks: this.disks,
+      units: [...this.disks, this.cdrom],
       serial: [sink, sink],
       vga: this.vga,
       // An access to VMware's backdoor identifies its pointer.
@@ -69,7 +73,9 @@ class Machine {
     this.disks.forEach((disk, i) => {
       copy.disks[i]!.backend.bytes.set(disk.backend.bytes);
     });
-    const { states } = this;
+    // By way of the bytes of a saved domain, and of the check that they go through there.
+    const states = decode(encode(this.states)) as Record<string, unknown>;
+    assert.equal(shapeProblem(states, copy.states, ""), undefined);
     for (const [name, device] of copy.pc.devices) device.restore(states[name]);
     return copy;
   }
@@ -270,6 +276,37 @@ const SCRIPTS: readonly Script[] = [
     [0x1f2, 9],
     [0x1f7, 0x35],
     [BUS_MASTER, 1],
+  ],
+  // Packets: of twelve bytes through the data register, by PIO and by DMA.
+  ...[
+    [0x03, 0, 0, 0, 18],
+    [0x28, 0, 0, 0, 0, 3, 0, 0, 2],
+    [0xbe, 0, 0, 0, 0, 5, 0, 0, 3, 0xf8],
+    [0x43, 0, 0, 0, 0, 0, 0, 0, 40],
+    [0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 80],
+    [0x15, 0, 0, 0, 16],
+    [0x1b, 0, 0, 0, 2],
+    [0x1b, 0, 0, 0, 3],
+    [0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8],
+    [0x51, 0, 0, 0, 0, 0, 0, 0, 34],
+  ].flatMap((packet) =>
+    [0, 1].map((dma): (readonly [number, number])[] => [
+      [0x176, 0xb0],
+      [0x171, dma],
+      [0x174, 0x00],
+      [0x175, 0x04],
+      [0x177, 0xa0],
+      ...Array.from({ length: 12 }, (_, i) => [0x170, packet[i] ?? 0] as const),
+      [BUS_MASTER + 8, 9],
+    ]),
+  ),
+  [
+    [0x176, 0xb0],
+    [0x177, 0x08],
+  ],
+  [
+    [0x176, 0xb0],
+    [0x177, 0xa1],
   ],
   [
     [0x1f7, 0xf8],
@@ -506,6 +543,11 @@ test("states are plain data that later activity does not change", async () => {
   );
 });
 
+/** Without the display's counters of changes, which go on for ever. */
+function uncounted(states: Record<string, unknown>): Record<string, unknown> {
+  return { ...states, vga: { ...(states["vga"] as object), changes: 0, activity: 0 } };
+}
+
 test("a reset is the same whatever came before, and done twice it is done once", async () => {
   /** Devices whose reset keeps what a reset button cannot reach: time, CMOS, fingers on keys, bytes on a cable. */
   const keeps = new Set(["rtc", "acpi", "keyboard", "com1", "com2"]);
@@ -515,13 +557,15 @@ test("a reset is the same whatever came before, and done twice it is done once",
     fc.asyncProperty(actions, async (acts) => {
       const machine = new Machine();
       await play(machine, acts);
+      // No reset closes a tray.
+      machine.cdrom.trayOpen = false;
       machine.pc.reset();
       const { states } = machine;
       for (const name of Object.keys(states)) {
-        if (!keeps.has(name)) assert.deepEqual(states[name], fresh.states[name], name);
+        if (!keeps.has(name)) assert.deepEqual(uncounted(states)[name], uncounted(fresh.states)[name], name);
       }
       machine.pc.reset();
-      assert.deepEqual(machine.states, states);
+      assert.deepEqual(uncounted(machine.states), uncounted(states));
       assert.equal(machine.pc.pic.pending, false);
     }),
     { numRuns: 60 },

@@ -1,11 +1,11 @@
 /** A bench for the VGA BIOS: plain memory, a real VGA behind a small port bus, registers, and the image in place. */
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { FirmwareCpu, SegmentName } from "../../src/firmware/cpu.ts";
-import type { ServiceContext } from "../../src/firmware/service.ts";
+import type { Service, ServiceContext } from "../../src/firmware/service.ts";
 import { vgaBios } from "../../src/firmware/vgabios/rom.ts";
-import type { Clock } from "../../src/hypervisor/clock.ts";
 import type { AccessSize, GuestMemory, PortIo } from "../../src/hypervisor/device.ts";
 import { videoMemory } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
 const MEMORY_SIZE = 0x110000;
 const PCI_ADDRESS = 0xcf8;
@@ -18,45 +18,6 @@ const PCI_REGISTERS: ReadonlyMap<number, number> = new Map([
   [0x80001010, 0xe0000008],
   [0x80001018, REGISTERS],
 ]);
-
-/** A clock that stands until it is told to move. */
-export class ManualClock implements Clock {
-  time = 0;
-  readonly alarms: { deadline: number; callback: (deadline: number) => void }[] = [];
-  now(): number {
-    return this.time;
-  }
-  timer(callback: (deadline: number) => void) {
-    const alarm = { deadline: Number.POSITIVE_INFINITY, callback };
-    this.alarms.push(alarm);
-    return {
-      get deadline() {
-        return alarm.deadline;
-      },
-      arm: (deadline: number) => {
-        alarm.deadline = deadline;
-      },
-      cancel: () => {
-        alarm.deadline = Number.POSITIVE_INFINITY;
-      },
-    };
-  }
-  complete(): void {
-    throw new Error("nothing here is asynchronous");
-  }
-  wallTime(): number {
-    return 0;
-  }
-  advance(ns: number): void {
-    this.time += ns;
-    for (const alarm of this.alarms) {
-      if (alarm.deadline > this.time) continue;
-      const deadline = alarm.deadline;
-      alarm.deadline = Number.POSITIVE_INFINITY;
-      alarm.callback(deadline);
-    }
-  }
-}
 
 class BenchMemory implements GuestMemory {
   readonly size = MEMORY_SIZE;
@@ -138,7 +99,7 @@ export interface Registers {
 }
 
 export function createBench() {
-  const clock = new ManualClock();
+  const clock = new FakeClock();
   const vga = new Vga({ clock, memory: videoMemory(4 << 20) });
   const memory = new BenchMemory(vga);
   const cpu = new BenchCpu();
@@ -167,7 +128,7 @@ export function createBench() {
   service(5)(context);
 
   /** Call INT 10h the way a guest would, through the vector. */
-  const int10 = (registers: Registers): void | Promise<void> => {
+  const int10 = (registers: Registers): ReturnType<Service> => {
     cpu.eax = (0x1234_0000 | (registers.ax ?? 0)) >>> 0;
     cpu.ebx = registers.bx ?? 0;
     cpu.ecx = registers.cx ?? 0;

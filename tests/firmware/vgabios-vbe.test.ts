@@ -147,7 +147,7 @@ test("4F05h moves the window, with or without the interrupt", () => {
   assert.equal(call(5, { dx: 0 }), 0x034f);
 });
 
-test("4F06h lengthens lines, 4F07h moves the picture in them", async () => {
+test("4F06h lengthens lines, 4F07h moves the picture in them", () => {
   const { call, words, int10, vga, cpu, clock } = createVbe();
   call(2, { bx: 0x111 });
   assert.equal(call(6, { bx: 1 }), DONE);
@@ -166,9 +166,16 @@ test("4F06h lengthens lines, 4F07h moves the picture in them", async () => {
   assert.equal(call(7, { bx: 1 }), DONE);
   assert.deepEqual(words().slice(1), [290, 490]);
   assert.equal(call(7, { bx: 0, dx: 1600 }), FAILED);
-  const waiting = int10({ ax: 0x4f07, bx: 0x80, cx: 0, dx: 0 });
-  for (let i = 0; i < 2000; i++) clock.advance(10_000);
-  await waiting;
+  // Outside the retrace the guest is sent back to where it trapped.
+  const trap = 0x1000;
+  let traps = 0;
+  do {
+    cpu.eip = trap;
+    int10({ ax: 0x4f07, bx: 0x80, cx: 0, dx: 0 });
+    clock.advance(10_000);
+    traps++;
+  } while (cpu.eip === trap - 2 && traps < 3000);
+  assert.ok(traps > 100, `${traps} traps`);
   assert.equal(cpu.eax & 0xffff, DONE);
   assert.equal(shown(), 0xff000000);
 });

@@ -264,7 +264,7 @@ export async function runScenario(
     reset: () => domain.reset(),
     power: { sleep: () => domain.suspend(), wake: () => domain.wakeUp() },
     floppies: [floppy],
-    disks: [disk],
+    units: [disk],
     serial: [{ write() {} }],
     vga,
   });
@@ -275,9 +275,8 @@ export async function runScenario(
       vgaBios(),
       romBios({
         floppies: [floppy],
-        disks: [disk],
+        units: [disk],
         memoryMap: buildMemoryMap(RAM),
-        bootOrder: ["floppy", "disk"],
         powerOff: () => domain.powerOff(),
         directBoot: () => shake(),
       }),

@@ -1,7 +1,15 @@
 /** Stand-ins for what devices are wired to: lines, guest memory, images, a port bus. */
 import { VmxonError } from "../../src/common/errors.ts";
 import type { PcVideo } from "../../src/devices/pc.ts";
-import type { BlockBackend, Disk, FloppyDrive, FloppyMedium, Geometry } from "../../src/hypervisor/backend.ts";
+import type {
+  BlockBackend,
+  CdDrive,
+  CdMedium,
+  Disk,
+  FloppyDrive,
+  FloppyMedium,
+  Geometry,
+} from "../../src/hypervisor/backend.ts";
 import type {
   AccessSize,
   DeviceMemory,
@@ -117,6 +125,10 @@ export class FakeImage implements BlockBackend {
     this.flushes++;
   }
 
+  async discard(offset: number, length: number): Promise<void> {
+    this.check(offset, length);
+  }
+
   async close(): Promise<void> {}
 }
 
@@ -160,7 +172,25 @@ export function fakeDisk(cylinders = 4, options: { readonly?: boolean } = {}): D
   const geometry = { cylinders, heads: 16, sectors: 63 };
   const backend = new FakeImage(cylinders * 16 * 63 * 512, options);
   stampSectors(backend.bytes);
-  return { backend, geometry, serial: "VX0001", model: "VMXON TEST DISK" };
+  return { kind: "disk", backend, geometry, serial: "VX0001", model: "VMXON TEST DISK" };
+}
+
+/** A CD drive, with a stamped disc of `sectors` sectors in it or empty. */
+export function fakeCdrom(sectors = 0): CdDrive & { medium: (CdMedium & { backend: FakeImage }) | undefined } {
+  return {
+    kind: "cdrom",
+    serial: "VX0003",
+    model: "VMXON CD-ROM",
+    medium: sectors > 0 ? fakeDisc(sectors) : undefined,
+    trayOpen: false,
+  };
+}
+
+/** A stamped disc of data. */
+export function fakeDisc(sectors: number): CdMedium & { backend: FakeImage } {
+  const backend = new FakeImage(sectors * 2048, { readonly: true });
+  stampSectors(backend.bytes);
+  return { backend };
 }
 
 /** A port bus with the rules of the real one: width splitting, all ones where nothing stands, no overlaps. */

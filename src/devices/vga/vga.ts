@@ -10,7 +10,7 @@ import { type Timing, timing } from "./crtc.ts";
 import { Dac, type DacState } from "./dac.ts";
 import { Dispi, type DispiState } from "./dispi.ts";
 import { DispiPorts } from "./dispi-ports.ts";
-import { VideoMemory } from "./memory.ts";
+import { type VideoActivity, VideoMemory } from "./memory.ts";
 import { Picture, PictureFeed } from "./picture.ts";
 import type { BlinkPhase, DisplayState, Plan } from "./plan.ts";
 import {
@@ -66,6 +66,8 @@ export interface VgaState {
   readonly dispi: DispiState;
   readonly latch: number;
   readonly memory: Uint8Array;
+  readonly changes: number;
+  readonly activity: VideoActivity;
   readonly statusRead: number;
   readonly interruptCleared: number;
 }
@@ -222,6 +224,8 @@ export class Vga implements Display, Stateful<VgaState> {
       dispi: this.dispi.state(),
       latch: this.#memory.latch,
       memory: this.#memory.save(),
+      changes: this.#changes,
+      activity: this.#memory.activity(),
       statusRead: this.#statusRead,
       interruptCleared: this.#interruptCleared,
     };
@@ -247,6 +251,8 @@ export class Vga implements Display, Stateful<VgaState> {
     this.#statusRead = state.statusRead;
     this.#interruptCleared = state.interruptCleared;
     this.#configure();
+    this.#memory.resume(state.activity);
+    this.#changes = state.changes;
   }
 
   /** Bring everything that is derived from registers up to date. */

@@ -190,6 +190,12 @@ export class Call {
     cpu.eflags = (on ? cpu.eflags | FLAG.ZF : cpu.eflags & ~FLAG.ZF) >>> 0;
   }
 
+  /** The carry flag that the ROM stub itself sees after the trap. */
+  set stubCarry(on: boolean) {
+    const { cpu } = this.context;
+    cpu.eflags = (on ? cpu.eflags | FLAG.CF : cpu.eflags & ~FLAG.CF) >>> 0;
+  }
+
   /** Guest time in whole milliseconds, cut to 32 bits. */
   get milliseconds(): number {
     return Math.floor(this.context.clock.now() / 1e6) >>> 0;

@@ -34,6 +34,9 @@ const VIDEO_TABLE = [
   [0x2c, 0x28, 0x2d, 0x29, 0x2a, 0x2e, 0x1e, 0x29],
 ].flat();
 
+/** Installation check structure: its length, where its checksum stands, and what functions give that are not there. */
+const PLUG_AND_PLAY = { LENGTH: 0x21, CHECKSUM: 8, UNSUPPORTED: 0x82 } as const;
+
 const NO_PRECOMPENSATION = 0xffff;
 
 /** IBM PC/AT disk types 1–14: cylinders, heads, write precompensation, landing zone; 17 sectors each. */
@@ -95,7 +98,7 @@ export const VECTORS: readonly (readonly [vector: number, target: string | numbe
   [0x15, ENTRY.INT15],
   [0x16, ENTRY.INT16],
   [0x17, ENTRY.INT17],
-  [0x18, "no_boot"],
+  [0x18, "boot_failed"],
   [0x19, ENTRY.INT19],
   [0x1a, ENTRY.INT1A],
   [0x1b, ENTRY.IRET],
@@ -115,6 +118,11 @@ export const VECTORS: readonly (readonly [vector: number, target: string | numbe
   [0x77, "unexpected_irq"],
 ];
 
+/** What to add to bytes so that they sum to zero. */
+function checksumByte(bytes: Uint8Array): number {
+  return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
+}
+
 export interface RomImage {
   readonly image: Uint8Array;
   /** Offset of a label of the stubs. Throws when there is none: the ROM is wrong. */
@@ -132,6 +140,10 @@ function symbols(): Record<string, number> {
     READ_IN_SERVICE: 0x0b,
     PRINT_STATUS: BDA.PRINT_SCREEN_STATUS - BDA_BASE,
     MODEL: MODEL_AT,
+    ROM_SEGMENT: ROM.SEGMENT,
+    ROM_BASE: ROM.BASE,
+    PNP_LENGTH: PLUG_AND_PLAY.LENGTH,
+    PNP_UNSUPPORTED: PLUG_AND_PLAY.UNSUPPORTED,
   };
   for (const [name, address] of Object.entries(BDA)) all[`bda_${name.toLowerCase()}`] = address - BDA_BASE;
   for (const [name, offset] of Object.entries(EBDA)) all[`ebda_${name.toLowerCase()}`] = offset;
@@ -166,8 +178,10 @@ export function buildImage(font: Uint8Array): RomImage {
   for (let vector = 0x70; vector <= 0x77; vector++) {
     image.set(word(offsets.get(vector) ?? 0), ENTRY.VECTORS + (0x18 + vector - 0x70) * 2);
   }
+  const pnp = label("plug_and_play");
+  image[pnp + PLUG_AND_PLAY.CHECKSUM] = checksumByte(image.subarray(pnp, pnp + PLUG_AND_PLAY.LENGTH));
   image[ENTRY.CHECKSUM] = 0;
-  image[ENTRY.CHECKSUM] = -image.reduce((sum, byte) => sum + byte, 0) & 0xff;
+  image[ENTRY.CHECKSUM] = checksumByte(image);
   const traps = new Map<string, number>();
   for (const [name, offset] of labels) {
     if (name.startsWith(TRAP_LABEL)) traps.set(name.slice(TRAP_LABEL.length), offset);

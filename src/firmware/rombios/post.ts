@@ -3,6 +3,7 @@ import type { FloppyDrive } from "../../hypervisor/backend.ts";
 import type { E820Entry } from "../../hypervisor/initial-state.ts";
 import type { Service } from "../service.ts";
 import { Call, type Label } from "./call.ts";
+import type { CdServices } from "./cdrom.ts";
 import { COMMAND_BYTE, CONTROLLER, prepare, STEP } from "./conversation.ts";
 import type { DiskServices } from "./disk.ts";
 import { floppyCount, floppyType, mediaState } from "./floppy.ts";
@@ -11,6 +12,7 @@ import { KEYBOARD_STATUS } from "./keyboard.ts";
 import { BDA, CMOS, EBDA, ENTRY, KEYBOARD_BUFFER, PORT, ROM, RTC_BITS } from "./layout.ts";
 import { addressLine20On, baseBytes, extendedBytes } from "./memory-services.ts";
 import { initializeMouse } from "./mouse.ts";
+import { nextRom, resetScan, romInitialized } from "./option-roms.ts";
 import { findPorts } from "./ports.ts";
 import { writeText } from "./text.ts";
 import { ticksFromClock } from "./time.ts";
@@ -43,8 +45,6 @@ const KEYBOARD_RESET = 0xff;
 const SELF_TEST_WAIT = 10;
 const BASIC_ASSURANCE_WAIT = 100;
 
-const ROM_SCAN = { FIRST: 0xc000, END: 0xf000, STEP: 0x80, SIGNATURE: 0xaa55, UNIT: 512, ENTRY: 3 } as const;
-
 /** CMOS 0Fh: how to go on after a reset (Ralf Brown, CMOS 0Fh); other values start POST. */
 const SHUTDOWN_LABELS: Readonly<Record<number, string>> = {
   4: "shutdown_boot",
@@ -61,6 +61,7 @@ const FLOPPY_NAMES = ["none", "360 KB", "1.2 MB", "720 KB", "1.44 MB", "2.88 MB"
 export interface PostDeps {
   readonly floppies: readonly (FloppyDrive | undefined)[];
   readonly disks: DiskServices;
+  readonly cds: CdServices;
   readonly memoryMap: readonly E820Entry[];
 }
 
@@ -174,27 +175,8 @@ function setUp(call: Call, label: Label, deps: PostDeps): void {
   call.context.memory.write16(BDA.EQUIPMENT, equipment);
   ticksFromClock(call);
   initializeMouse(call);
-  call.context.memory.write16(call.ebda + EBDA.ROM_SCAN, ROM_SCAN.FIRST);
+  resetScan(call);
   prepareKeyboard(call);
-}
-
-/** Find the next option ROM: 55 AA, length in 512-byte units, bytes that add up to zero. */
-function nextRom(call: Call): boolean {
-  const { memory } = call.context;
-  const state = call.ebda + EBDA.ROM_SCAN;
-  for (let segment = memory.read16(state); segment < ROM_SCAN.END; segment += ROM_SCAN.STEP) {
-    const at = segment * 16;
-    const bytes = memory.read8(at + 2) * ROM_SCAN.UNIT;
-    if (memory.read16(at) !== ROM_SCAN.SIGNATURE || bytes === 0 || at + bytes > ROM_SCAN.END * 16) continue;
-    const image = new Uint8Array(bytes);
-    memory.read(at, image);
-    if ((image.reduce((sum, byte) => sum + byte, 0) & 0xff) !== 0) continue;
-    memory.write16(state, segment + Math.ceil(bytes / 16 / ROM_SCAN.STEP) * ROM_SCAN.STEP);
-    memory.write16(BDA.POINTER, ROM_SCAN.ENTRY);
-    memory.write16(BDA.POINTER + 2, segment);
-    return true;
-  }
-  return false;
 }
 
 function megabytes(sectors: number): string {
@@ -208,7 +190,8 @@ function banner(call: Call, deps: PostDeps): string {
   for (let i = 0; i < floppyCount(call); i++) {
     lines.push(`Diskette drive ${"AB"[i]}: ${FLOPPY_NAMES[floppyType(call, i)]}`);
   }
-  for (const { index, totalSectors } of deps.disks.disks) lines.push(`Disk ${index}: ${megabytes(totalSectors)}`);
+  for (const { index, medium } of deps.disks.disks) lines.push(`Disk ${index}: ${megabytes(medium.totalSectors)}`);
+  for (const { drive } of deps.cds.drives) lines.push(`CD-ROM: ${drive.model}`);
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
@@ -227,6 +210,10 @@ export function postServices(label: Label, deps: PostDeps): Readonly<Record<stri
     post_rom: (context) => {
       const call = new Call(context);
       call.stubZero = !nextRom(call);
+    },
+    post_rom_done: (context) => {
+      const call = new Call(context);
+      call.stubZero = !romInitialized(call);
     },
     post_disks: (context) => deps.disks.initialize(new Call(context)),
     post_finish: (context) => {

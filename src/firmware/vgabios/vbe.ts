@@ -19,8 +19,8 @@ import { vbeState } from "./vbe-state.ts";
 /** AX behind a function that is there: AL says so, AH whether it did what it was asked, or never does so in this mode. */
 const RESULT = { DONE: 0x004f, FAILED: 0x014f, NOT_IN_MODE: 0x034f } as const;
 
-/** Serves a function; false when it cannot do what it is asked. */
-type Function = (context: ServiceContext) => boolean | Promise<boolean>;
+/** Serves a function; false when it cannot do what it is asked, undefined when it will be called again. */
+type Function = (context: ServiceContext) => boolean | undefined;
 
 /** Modes that were set with their linear frame buffer have no window (VBE 3.0, function 05h). */
 const WINDOW_CONTROL = 0x05;
@@ -42,7 +42,7 @@ const FUNCTIONS: ReadonlyMap<number, Function> = new Map<number, Function>([
 ]);
 
 /** INT 10h AH=4Fh. Without an adapter that can do more than a VGA there is none of it. */
-export const vbe: Service = (context): void | Promise<void> => {
+export const vbe: Service = (context): void => {
   const { cpu, io } = context;
   const serve = FUNCTIONS.get(al(cpu));
   if (!serve || !hasDispi(io)) return;
@@ -50,10 +50,8 @@ export const vbe: Service = (context): void | Promise<void> => {
     setWord(cpu, "eax", RESULT.NOT_IN_MODE);
     return;
   }
-  const answer = (done: boolean): void => setWord(cpu, "eax", done ? RESULT.DONE : RESULT.FAILED);
-  const result = serve(context);
-  if (typeof result !== "boolean") return result.then(answer);
-  answer(result);
+  const done = serve(context);
+  if (done !== undefined) setWord(cpu, "eax", done ? RESULT.DONE : RESULT.FAILED);
 };
 
 /** The far procedure behind WinFuncPtr: AX=4F05h without AX. */
