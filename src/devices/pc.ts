@@ -11,6 +11,7 @@ import type {
   IoBus,
   MmioDevice,
   PortDevice,
+  ProcessorRegisters,
   ShadowControl,
   Stateful,
 } from "../hypervisor/device.ts";
@@ -28,6 +29,7 @@ import { Fdc82077 } from "./fdc82077.ts";
 import { FwCfg, type FwCfgDeps } from "./fw-cfg.ts";
 import { I8042 } from "./i8042.ts";
 import { IdeChannel } from "./ide.ts";
+import { DEFAULT_KEYMAP, type KeymapName, keymapOf } from "./keymaps.ts";
 import { LineSelector } from "./line-selector.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
 import { CMOS_S3_RESUME, gsiOf, HPET_BASE, IO_APIC, SERIAL, TIMER_GSI } from "./pc-layout.ts";
@@ -38,6 +40,7 @@ import { Ps2Mouse } from "./ps2-mouse.ts";
 import { DebugPort, FerrLatch, PortA, PortB, PostPort } from "./system-ports.ts";
 import { Typist } from "./typist.ts";
 import { Uart16550 } from "./uart16550.ts";
+import { VmMouse } from "./vmmouse.ts";
 
 /** Interrupt inputs. */
 const IRQ = { TIMER: 0, KEYBOARD: 1, FLOPPY: 6, RTC: 8, MOUSE: 12, FERR: 13 } as const;
@@ -47,6 +50,7 @@ const IDE = [
   { name: "ide0", base: 0x1f0, control: 0x3f6, irq: 14 },
   { name: "ide1", base: 0x170, control: 0x376, irq: 15 },
 ] as const;
+const BACKDOOR = { name: "vmware", base: 0x5658, count: 4 } as const;
 const VGA = {
   PORTS: 0x3b0,
   PORT_COUNT: 0x30,
@@ -89,6 +93,10 @@ export interface PcOptions {
   readonly units: readonly (IdeUnit | undefined)[];
   /** Transmitted bytes of COM1–COM4; a port without a sink is not there. */
   readonly serial: readonly (ByteSink | undefined)[];
+  /** Layout of the keyboard that text is typed on. */
+  readonly keymap?: KeymapName;
+  /** Registers of the processor, for VMware's backdoor; without them there is none. */
+  readonly registers?: ProcessorRegisters;
   readonly vga: PcVideo & Partial<Stateful<unknown>>;
   /** The display's BIOS, for its expansion ROM. */
   readonly vgaRom?: Uint8Array;
@@ -115,6 +123,8 @@ export interface Pc {
   readonly controller: I8042;
   readonly keyboard: Ps2Keyboard;
   readonly mouse: Ps2Mouse;
+  /** The absolute pointer of VMware's backdoor, where that is. */
+  readonly pointer: VmMouse | undefined;
   /** Types text on the keyboard. */
   readonly typist: Typist;
   /** COM1–COM4; undefined where there is none. */
@@ -215,7 +225,9 @@ export function createPc(options: PcOptions): Pc {
     keyboard,
     mouse,
   });
-  const typist = new Typist({ clock, keyboard });
+  const pointer = options.registers && new VmMouse({ registers: options.registers, nudge: () => mouse.nudge() });
+  if (pointer) bus.claimPorts({ ...BACKDOOR, device: pointer, usesRegisters: true });
+  const typist = new Typist({ clock, keyboard, keymap: keymapOf(options.keymap ?? DEFAULT_KEYMAP) });
   const portA = new PortA({ a20, reset: () => options.reset(false) });
   const portB = new PortB({ clock, pit });
   const post = new PostPort();
@@ -306,6 +318,7 @@ export function createPc(options: PcOptions): Pc {
     ["keyboard", keyboard],
     ["mouse", mouse],
     ["typist", typist],
+    ...(pointer ? [["vmmouse", pointer] as const] : []),
     ["fdc", fdc],
     ...IDE.map(({ name }, i) => [name, ide[i]!] as const),
     ...SERIAL.flatMap(({ name }, i) => (uarts[i] ? [[name, uarts[i]] as const] : [])),
@@ -326,6 +339,7 @@ export function createPc(options: PcOptions): Pc {
     controller,
     keyboard,
     mouse,
+    pointer,
     typist,
     uarts,
     fdc,

@@ -78,6 +78,14 @@ export interface InterruptLine {
   set(level: boolean): void;
 }
 
+/** Registers of the processor that makes an access, for a device that is asked through them. Values are unsigned. */
+export interface ProcessorRegisters {
+  eax: number;
+  ebx: number;
+  ecx: number;
+  edx: number;
+}
+
 /** The port bus as a bus master or the firmware sees it. */
 export interface PortIo {
   in(port: number, size: AccessSize): number;
@@ -118,6 +126,8 @@ export interface PortRange {
    * consecutive ports, lowest first. 4 when absent.
    */
   readonly width?: AccessSize;
+  /** The device looks at {@link ProcessorRegisters}: the guest is left for each access. */
+  readonly usesRegisters?: boolean;
 }
 
 /** A claim on guest-physical memory. */

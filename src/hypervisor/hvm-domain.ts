@@ -30,6 +30,7 @@ import {
   type InterruptLine,
   type MmioDevice,
   OVER_RAM,
+  type ProcessorRegisters,
 } from "./device.ts";
 import { DomainDeviceMemory, MachineMemory, PrivateDeviceMemory } from "./device-memory.ts";
 import { DirectWindow } from "./direct-window.ts";
@@ -243,6 +244,11 @@ export class HvmDomain {
     this.#inline = new InlineAccesses(this);
     this.cpu.inlinePorts = this.#inline;
     this.#registers = new FirmwareRegisters(this.cpu, (level) => this.setA20(level));
+  }
+
+  /** The vCPU's registers, for devices that are asked through them. */
+  get registers(): ProcessorRegisters {
+    return this.#registers;
   }
 
   /** What turns interrupt lines into vectors; none while the domain is being built. */

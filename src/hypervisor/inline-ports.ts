@@ -51,7 +51,7 @@ export class InlineAccesses implements InlinePorts {
   }
 
   accepts(port: number): boolean {
-    return port !== FIRMWARE_PORT;
+    return port !== FIRMWARE_PORT && !this.#host.bus.usesRegisters(port);
   }
 
   read(pc: number, port: number, bytes: AccessSize): number {

@@ -1,5 +1,6 @@
 /** A domain's configuration: one table of keys, from which the library's types, `key=value` words and the help are made. */
 import { VmxonError } from "../common/errors.ts";
+import { DEFAULT_KEYMAP, KEYMAP_NAMES, type KeymapName } from "../devices/keymaps.ts";
 import type { BlockBackend } from "../hypervisor/backend.ts";
 import { CPU_MODEL_NAMES, type CpuModelName, DEFAULT_CPU_MODEL } from "../hypervisor/cpuid.ts";
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
@@ -76,6 +77,13 @@ export const CONFIG_SCHEMA = {
   root: { type: "text", help: "added to the command line as root=…" },
   extra: { type: "text", help: "added to the command line" },
   serial: { type: "texts", help: "where COM1 (and COM2) lead: stdio, file:NAME or none" },
+  keymap: {
+    type: "choice",
+    choices: KEYMAP_NAMES,
+    initial: DEFAULT_KEYMAP,
+    help: "layout of the keyboard that the guest is set to, for typed text",
+  },
+  vmmouse: { type: "flag", initial: "1", help: "0: without the absolute pointer of VMware's backdoor (port 5658h)" },
   clock: {
     type: "choice",
     choices: ["real", "instructions"],
@@ -151,6 +159,8 @@ export interface ResolvedConfig {
   readonly commandLine: string;
   /** Target of COM1 and COM2; undefined is none. */
   readonly serial: readonly (string | undefined)[];
+  readonly keymap: KeymapName;
+  readonly vmmouse: boolean;
   readonly clock: "real" | "instructions";
   /** Executions until code is compiled; 0: never. */
   readonly compileAfter: number;
@@ -421,6 +431,8 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     ramdisk,
     commandLine,
     serial: serialTargets(reader.texts("serial")),
+    keymap: reader.choice<KeymapName>("keymap"),
+    vmmouse: reader.flag("vmmouse"),
     clock,
     compileAfter,
     lockstep: reader.choice<"none" | "lockstep">("check") === "lockstep",

@@ -1,5 +1,6 @@
 /** A domain: one virtual PC, from its configuration to its end. The library's main class. */
 import { VmxonError } from "../common/errors.ts";
+import { keymapOf } from "../devices/keymaps.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { type DomainConfig, type ResolvedConfig, resolveConfig, type StopAction } from "./config.ts";
@@ -11,6 +12,7 @@ import { openKernel } from "./kernel.ts";
 import { Keyboard } from "./keyboard.ts";
 import { buildMachine, type Machine, type MachineOptions } from "./machine.ts";
 import { MediaBuilder } from "./media-builder.ts";
+import { Mouse } from "./mouse.ts";
 import type { SaveSink, SaveSource } from "./saved/container.ts";
 import { SavedDomain, type RestoreOptions as SavedOptions } from "./saved/restore.ts";
 import { type DomainParts, saveDomain } from "./saved/save.ts";
@@ -46,6 +48,7 @@ export interface ExitCount {
 export class Domain implements AsyncDisposable {
   readonly name: string;
   readonly keyboard: Keyboard;
+  readonly mouse: Mouse;
   readonly screen: Screen;
   /** COM1 and COM2. */
   readonly serial: readonly SerialPort[];
@@ -96,7 +99,13 @@ export class Domain implements AsyncDisposable {
     this.onReset = parts.resetDone.event;
     this.onNotice = parts.noticed.event;
     this.screen = new Screen({ display: machine.display, waiter });
-    this.keyboard = new Keyboard({ queue: machine.keyQueue, port: machine.keyboard, waiter });
+    this.keyboard = new Keyboard({
+      queue: machine.keyQueue,
+      port: machine.keyboard,
+      waiter,
+      keymap: keymapOf(config.keymap),
+    });
+    this.mouse = new Mouse({ port: machine.mouse, display: machine.display, waiter });
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });

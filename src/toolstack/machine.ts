@@ -24,6 +24,7 @@ import { FirmwareLog } from "./firmware-log.ts";
 import type { KernelLoader } from "./kernel.ts";
 import type { KeyboardPort, KeyQueue } from "./keyboard.ts";
 import type { LoadedKernel } from "./loader.ts";
+import type { MousePort } from "./mouse.ts";
 import { shapeProblem } from "./saved/shape.ts";
 import { hashPlain } from "./state-hash.ts";
 
@@ -42,6 +43,7 @@ export interface Machine {
   readonly display: Display;
   readonly keyboard: KeyboardPort;
   readonly keyQueue: KeyQueue;
+  readonly mouse: MousePort;
   /** Bytes for the guest, one function for each serial port: it returns how many were taken. */
   readonly serialInputs: readonly ((bytes: Uint8Array) => number)[];
   /** Trays of the CD drives among hda to hdd, by number. */
@@ -176,6 +178,8 @@ export function buildMachine(options: MachineOptions): Machine {
     serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
     vga,
     vgaRom: displayBios.image,
+    keymap: config.keymap,
+    ...(config.vmmouse && { registers: hvm.registers }),
     wallOffsetMs: config.wallOffset,
     bootOrder: config.boot,
     debug: log,
@@ -262,6 +266,13 @@ export function buildMachine(options: MachineOptions): Machine {
       },
       type: (text) => pc.typist.type(text),
       press: (codes) => (codes.includes(POWER_KEY) ? powerButton() : pc.typist.press(codes)),
+    },
+    mouse: {
+      get absolute() {
+        return pc.pointer?.absolute ?? false;
+      },
+      move: (dx, dy, dz, buttons) => pc.mouse.move(dx, dy, dz, buttons),
+      moveTo: (x, y, dz, buttons) => pc.pointer?.moveTo(x, y, dz, buttons),
     },
     serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
     trays,
