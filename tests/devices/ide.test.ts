@@ -271,6 +271,7 @@ function largeDisk(sectors: number): Disk {
     },
     async write() {},
     async flush() {},
+    async discard() {},
     async close() {},
   };
   return {
