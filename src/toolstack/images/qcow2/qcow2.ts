@@ -165,7 +165,7 @@ export class Qcow2Image implements BlockBackend {
     return this.#order.run(() => this.#writeCompressed(offset, stream));
   }
 
-  /** Whether the cluster at this offset is none of the guest's: the header, a table or, as far as is known, a count. */
+  /** Whether the cluster at this offset is none of the guest's: the header, counts, L1 table, or an L2 table in memory. */
   #isMetadata(offset: number): boolean {
     return this.#isTable(offset) || this.#refcounts!.holds(offset);
   }
