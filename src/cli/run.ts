@@ -87,9 +87,9 @@ export async function run(args: readonly string[]): Promise<number> {
 }
 
 function requireSomethingToBoot({ config }: RunOptions): void {
-  const { fda, fdb, hda, hdb, hdc, hdd, disk, kernel } = config;
-  if ([fda, fdb, hda, hdb, hdc, hdd, disk, kernel].some((image) => image !== undefined)) return;
-  throw new VmxonError("usage", "nothing to boot. Type: vmxon run FILE (a floppy image, disk image or kernel)");
+  const { fda, fdb, hda, hdb, hdc, hdd, cdrom, disk, kernel } = config;
+  if ([fda, fdb, hda, hdb, hdc, hdd, cdrom, disk, kernel].some((image) => image !== undefined)) return;
+  throw new VmxonError("usage", "nothing to boot. Type: vmxon run FILE (a floppy, disk or CD image, or a kernel)");
 }
 
 /** A domain without a name has that of what it boots. */

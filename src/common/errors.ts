@@ -12,6 +12,7 @@ export type ErrorCode =
   | "guest"
   | "entry"
   | "unsupported"
+  | "state"
   | "internal";
 
 export class VmxonError extends Error {

@@ -29,10 +29,10 @@ export const CMOS = {
 } as const;
 
 /** Where to boot from. */
-export type BootDevice = "floppy" | "disk" | "cdrom";
+export type BootDevice = "floppy" | "disk" | "cdrom" | "network";
 
 /** Numbers of the boot devices in CMOS. */
-const BOOT_CODES: Readonly<Record<BootDevice, number>> = { floppy: 1, disk: 2, cdrom: 3 };
+const BOOT_CODES: Readonly<Record<BootDevice, number>> = { floppy: 1, disk: 2, cdrom: 3, network: 4 };
 
 const KB = 1024;
 const MB = 1024 * KB;

@@ -6,7 +6,6 @@ import type { ByteSink, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import type {
   AccessSize,
-  DeviceMemory,
   GuestMemory,
   InterruptLine,
   IoBus,
@@ -26,8 +25,9 @@ import { Fdc82077 } from "./fdc82077.ts";
 import { I8042 } from "./i8042.ts";
 import { IdeChannel } from "./ide.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
-import { CMOS_S3_RESUME } from "./pc-layout.ts";
+import { CMOS_S3_RESUME, SERIAL } from "./pc-layout.ts";
 import type { PciBus } from "./pci/pci-bus.ts";
+import { VgaPci, type VgaWindows } from "./pci/vga-pci.ts";
 import { Ps2Keyboard } from "./ps2-keyboard.ts";
 import { Ps2Mouse } from "./ps2-mouse.ts";
 import { DebugPort, FerrLatch, PortA, PortB, PostPort } from "./system-ports.ts";
@@ -37,13 +37,6 @@ import { Uart16550 } from "./uart16550.ts";
 /** Interrupt inputs. */
 const IRQ = { TIMER: 0, KEYBOARD: 1, FLOPPY: 6, RTC: 8, MOUSE: 12, FERR: 13 } as const;
 const FLOPPY_DMA = 2;
-/** Serial ports COM1–COM4. */
-const SERIAL = [
-  { name: "com1", base: 0x3f8, irq: 4 },
-  { name: "com2", base: 0x2f8, irq: 3 },
-  { name: "com3", base: 0x3e8, irq: 4 },
-  { name: "com4", base: 0x2e8, irq: 3 },
-] as const;
 /** IDE channels; two disks each. */
 const IDE = [
   { name: "ide0", base: 0x1f0, control: 0x3f6, irq: 14 },
@@ -56,18 +49,13 @@ const VGA = {
   MEMORY_SIZE: 0x20000,
   DISPI: 0x1ce,
   DISPI_COUNT: 4,
-  FRAME_BUFFER: 0xe0000000,
-  FRAME_BUFFER_SIZE: 16 << 20,
 } as const;
 
-/** Display adapter as the machine needs it: ports from 3B0h and 1CEh, memory from A0000h, and a frame buffer. */
-export interface PcVideo {
+/** Display adapter as the machine needs it: ports from 3B0h and 1CEh, memory from A0000h, and what PCI places. */
+export interface PcVideo extends VgaWindows {
   readonly ports: PortDevice;
   readonly memory: MmioDevice;
   readonly dispiPorts: PortDevice;
-  readonly frameBuffer: MmioDevice;
-  /** What a guest may find in place of {@link frameBuffer}. */
-  readonly frameMemory: DeviceMemory;
   reset(): void;
 }
 
@@ -93,6 +81,8 @@ export interface PcOptions {
   /** Transmitted bytes of COM1–COM4; a port without a sink is not there. */
   readonly serial: readonly (ByteSink | undefined)[];
   readonly vga: PcVideo & Partial<Stateful<unknown>>;
+  /** The display's BIOS, for its expansion ROM. */
+  readonly vgaRom?: Uint8Array;
   /** Bytes written to port E9h. */
   readonly debug?: ByteSink;
   /** Added to the wall clock, ms: the guest's idea of local time. */
@@ -244,13 +234,6 @@ export function createPc(options: PcOptions): Pc {
   bus.claimPorts({ name: "vga", base: VGA.PORTS, count: VGA.PORT_COUNT, device: vga.ports });
   bus.claimMmio({ name: "vga", base: VGA.MEMORY, size: VGA.MEMORY_SIZE, device: vga.memory });
   bus.claimPorts({ name: "vga", base: VGA.DISPI, count: VGA.DISPI_COUNT, device: vga.dispiPorts, width: 2 });
-  bus.claimMmio({
-    name: "vga",
-    base: VGA.FRAME_BUFFER,
-    size: VGA.FRAME_BUFFER_SIZE,
-    device: vga.frameBuffer,
-    memory: vga.frameMemory,
-  });
 
   fillCmos(rtc, {
     memory: memory.size,
@@ -277,7 +260,7 @@ export function createPc(options: PcOptions): Pc {
     ...IDE.map(({ name }, i) => [name, ide[i]!] as const),
     ...SERIAL.flatMap(({ name }, i) => (uarts[i] ? [[name, uarts[i]] as const] : [])),
   ];
-  devices.push(...chipset.devices);
+  devices.push(...chipset.devices, ["vga-pci", new VgaPci({ pci: chipset.pci, vga, rom: options.vgaRom })]);
   if (isStateful(vga)) devices.push(["vga", vga]);
   const resetAll = (except: ReadonlySet<unknown>): void => {
     for (const [, device] of devices) if (!except.has(device)) device.reset();

@@ -734,7 +734,7 @@ export class Cpu {
 
   // ---- reset ----------------------------------------------------------------------------------------------------
 
-  /** Power-on state (SDM 3A 9.1.1), without the reset vector's high base: the BIOS is at F0000h. */
+  /** Power-on state (SDM 3A 9.1.1): the first instruction is 16 bytes below 4 GB. */
   reset(): void {
     this.u8.fill(0, STATE, STATE + STATE_SIZE);
     this.setEflags(EFLAGS.FIXED);
@@ -744,7 +744,7 @@ export class Cpu {
     this.i32[WORD.gdtrLimit] = 0xffff;
     this.i32[WORD.idtrLimit] = 0xffff;
     for (const segment of [SEG.ES, SEG.SS, SEG.DS, SEG.FS, SEG.GS]) this.setSegment(segment, 0, 0, 0xffff, REAL_DATA);
-    this.setSegment(SEG.CS, 0xf000, 0xf0000, 0xffff, REAL_CODE);
+    this.setSegment(SEG.CS, 0xf000, RESET_BASE, 0xffff, REAL_CODE);
     this.setSegment(SEG.LDTR, 0, 0, 0xffff, AR.P | 2);
     this.setSegment(SEG.TR, 0, 0, 0xffff, AR.P | 11);
     this.i32[WORD.eip] = 0xfff0;
@@ -777,5 +777,6 @@ export class Cpu {
 /** Access rights of real-mode segments (SDM 3A 9.1.4). */
 export const REAL_DATA = AR.P | AR.S | TYPE.WRITABLE | TYPE.ACCESSED;
 export const REAL_CODE = AR.P | AR.S | TYPE.CODE | TYPE.READABLE | TYPE.ACCESSED;
+const RESET_BASE = 0xffff0000 | 0;
 const DR6_RESET = 0xffff0ff0 | 0;
 const DR7_RESET = 0x400;

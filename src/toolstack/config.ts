@@ -55,9 +55,14 @@ export const CONFIG_SCHEMA = {
   hdb: { type: "image", help: "second disk of the first IDE channel" },
   hdc: { type: "image", help: "first disk of the second IDE channel" },
   hdd: { type: "image", help: "second disk of the second IDE channel" },
-  acpi: { type: "flag", initial: "1", help: "power management: ACPI timer, sleep states, power button" },
   cdrom: { type: "image", help: "CD or DVD image, in a drive that is hdc" },
   boot: { type: "text", help: "order of boot devices: a floppy, c disk, d CD; default ac, with a CD drive acd" },
+  boot_menu: {
+    type: "integer",
+    initial: "0",
+    help: "milliseconds that the BIOS waits for F12 or Esc, which show the boot menu",
+  },
+  acpi: { type: "flag", initial: "1", help: "power management: ACPI timer, sleep states, power button" },
   snapshot: { type: "flag", initial: "0", help: "1: writes to images are kept in memory and thrown away" },
   kernel: { type: "image", help: "Linux bzImage or multiboot kernel to boot directly" },
   ramdisk: { type: "images", help: "the kernel's initial ramdisk; multiboot modules, separated by commas" },
@@ -131,6 +136,8 @@ export interface ResolvedConfig {
   readonly acpi: boolean;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
   readonly boot: readonly BootDevice[];
+  /** How long the BIOS waits for the boot menu's key, ms. */
+  readonly bootMenuMs: number;
   readonly snapshot: boolean;
   readonly kernel: ImageSource | undefined;
   readonly ramdisk: readonly ImageSource[];
@@ -357,6 +364,8 @@ function drives(reader: Reader): Partial<Record<DriveName, DriveConfig>> {
   return found;
 }
 
+const LONGEST_MENU_MS = 65_535;
+
 /** Check a configuration and fill in the defaults. Throws VmxonError("config") that names the key. */
 export function resolveConfig(config: DomainConfig): ResolvedConfig {
   for (const key of Object.keys(config)) {
@@ -377,6 +386,10 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
   }
   const compileAfter = reader.integer("compile_after");
   if (compileAfter < 0) throw new VmxonError("config", `compile_after=${compileAfter}: must be 0 or more`);
+  const bootMenuMs = reader.integer("boot_menu");
+  if (bootMenuMs < 0 || bootMenuMs > LONGEST_MENU_MS) {
+    throw new VmxonError("config", `boot_menu=${bootMenuMs}: must be from 0 to ${LONGEST_MENU_MS} milliseconds`);
+  }
   const found = drives(reader);
   const hasCdDrive = Object.values(found).some(({ kind }) => kind === "cdrom");
   const zone = reader.flag("localtime") ? -new Date().getTimezoneOffset() * 60_000 : 0;
@@ -387,6 +400,7 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     acpi: reader.flag("acpi"),
     drives: found,
     boot: bootOrder(reader.text("boot") ?? (hasCdDrive ? "acd" : "ac")),
+    bootMenuMs,
     snapshot: reader.flag("snapshot"),
     kernel,
     ramdisk,

@@ -53,7 +53,8 @@ export class MediaBuilder {
   readonly #host: Host;
   readonly #config: ResolvedConfig;
   readonly #notice: (message: string) => void;
-  readonly #opened = new Set<BlockBackend>();
+  /** What is open, and of what. */
+  readonly #opened = new Map<BlockBackend, ImageSource>();
 
   constructor(deps: { host: Host; config: ResolvedConfig; notice(message: string): void }) {
     this.#host = deps.host;
@@ -77,7 +78,7 @@ export class MediaBuilder {
 
   /** Make what was written durable and let go of the images. */
   async close(): Promise<void> {
-    for (const backend of [...this.#opened]) await this.release(backend);
+    for (const backend of [...this.#opened.keys()]) await this.release(backend);
   }
 
   /** The same for one image: a medium was taken out of its drive. */
@@ -85,6 +86,11 @@ export class MediaBuilder {
     if (!this.#opened.delete(backend)) return;
     if (!backend.readonly) await backend.flush();
     await backend.close();
+  }
+
+  /** Of what a medium in a drive was opened. */
+  sourceOf(backend: BlockBackend): ImageSource | undefined {
+    return this.#opened.get(backend);
   }
 
   async #open(drive: DriveName, source: ImageSource, wanted: ImageAccess): Promise<OpenImage> {
@@ -99,7 +105,7 @@ export class MediaBuilder {
       return openImage(source, { ...options, access: "r" });
     });
     if (volatile !== undefined) this.#notice(volatile);
-    this.#opened.add(backend);
+    this.#opened.set(backend, source);
     try {
       const head = await readHead(backend);
       refuseUnusable(name, backend, head);
@@ -112,8 +118,9 @@ export class MediaBuilder {
 
   /** Keep `outer` instead of what it stands on, for closing. */
   #wrap<T extends BlockBackend>(inner: BlockBackend, outer: T): T {
+    const source = this.#opened.get(inner);
     this.#opened.delete(inner);
-    this.#opened.add(outer);
+    if (source !== undefined) this.#opened.set(outer, source);
     return outer;
   }
 

@@ -57,6 +57,23 @@ export class OverlayBackend implements BlockBackend {
     return this.#clusters.size * CLUSTER_SIZE;
   }
 
+  /** What was written, by offset. Once nothing is being written. */
+  *written(): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }> {
+    for (const index of [...this.#clusters.keys()].sort((a, b) => a - b)) {
+      const offset = index * CLUSTER_SIZE;
+      yield { offset, bytes: this.#clusters.get(index)!.subarray(0, this.size - offset) };
+    }
+  }
+
+  /** Take back a piece that {@link written} gave. Throws VmxonError("state") for what it cannot have given. */
+  load(offset: number, bytes: Uint8Array): void {
+    if (offset % CLUSTER_SIZE !== 0 || bytes.length > CLUSTER_SIZE)
+      throw new VmxonError("state", `no cluster of an overlay has ${bytes.length} bytes at ${offset}`);
+    const cluster = new Uint8Array(CLUSTER_SIZE);
+    cluster.set(bytes);
+    this.#clusters.set(offset / CLUSTER_SIZE, cluster);
+  }
+
   async #readBase(offset: number, target: Uint8Array): Promise<void> {
     const present = Math.max(0, Math.min(target.length, this.#base.size - offset));
     if (present > 0) await this.#base.read(offset, target.subarray(0, present));

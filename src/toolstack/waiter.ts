@@ -87,7 +87,8 @@ export class Waiter {
   hold(work?: Promise<unknown>): void {
     if (!this.#repeatable || this.#closed) return;
     const turn = (): Promise<void> => new Promise<void>((resolve) => setTimeout(resolve, 0));
-    this.#clock.complete(work ? work.then(turn, turn) : turn(), 1, () => {});
+    // No guest time passes: it would show in whatever the guest does next.
+    this.#clock.complete(work ? work.then(turn, turn) : turn(), 0, () => {});
   }
 
   /** Resolves when `ms` of guest time have passed. */

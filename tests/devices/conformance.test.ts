@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { decode, encode } from "../../src/common/cbor.ts";
 import { createPc, type Pc } from "../../src/devices/pc.ts";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { AccessSize } from "../../src/hypervisor/device.ts";
+import { shapeProblem } from "../../src/toolstack/saved/shape.ts";
 import {
   FakeBus,
   FakeLine,
@@ -69,7 +71,9 @@ class Machine {
     this.disks.forEach((disk, i) => {
       copy.disks[i]!.backend.bytes.set(disk.backend.bytes);
     });
-    const { states } = this;
+    // By way of the bytes of a saved domain, and of the check that they go through there.
+    const states = decode(encode(this.states)) as Record<string, unknown>;
+    assert.equal(shapeProblem(states, copy.states, ""), undefined);
     for (const [name, device] of copy.pc.devices) device.restore(states[name]);
     return copy;
   }
@@ -335,7 +339,9 @@ const SCRIPTS: readonly Script[] = [
     [0x2fc, 0x1b],
     [0x2f8, 0x55],
   ],
-  // The display's modes.
+  // The display's windows and modes.
+  [...config(0x1010, 0xe000_0000, 4), ...config(0x1018, 0xe100_0000, 4), ...config(0x1004, 3, 2)],
+  config(0x1030, 0xe020_0001, 4),
   [
     [0x3c2, 0x63],
     [0x3d4, 0x11],
@@ -394,6 +400,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
           fc.integer({ min: 0xa0000, max: 0xbffff }),
           fc.integer({ min: 0xe0000000, max: 0xe0ffffff }),
           fc.integer({ min: 0xe0000000, max: 0xe000ffff }),
+          fc.integer({ min: 0xe1000000, max: 0xe1000fff }),
         ),
         size,
         value: fc.nat(0xffff_ffff),
@@ -534,6 +541,11 @@ test("states are plain data that later activity does not change", async () => {
   );
 });
 
+/** Without the display's counters of changes, which go on for ever. */
+function uncounted(states: Record<string, unknown>): Record<string, unknown> {
+  return { ...states, vga: { ...(states["vga"] as object), changes: 0, activity: 0 } };
+}
+
 test("a reset is the same whatever came before, and done twice it is done once", async () => {
   /** Devices whose reset keeps what a reset button cannot reach: time, CMOS, fingers on keys, bytes on a cable. */
   const keeps = new Set(["rtc", "acpi", "keyboard", "com1", "com2"]);
@@ -548,10 +560,10 @@ test("a reset is the same whatever came before, and done twice it is done once",
       machine.pc.reset();
       const { states } = machine;
       for (const name of Object.keys(states)) {
-        if (!keeps.has(name)) assert.deepEqual(states[name], fresh.states[name], name);
+        if (!keeps.has(name)) assert.deepEqual(uncounted(states)[name], uncounted(fresh.states)[name], name);
       }
       machine.pc.reset();
-      assert.deepEqual(machine.states, states);
+      assert.deepEqual(uncounted(machine.states), uncounted(states));
       assert.equal(machine.pc.pic.pending, false);
     }),
     { numRuns: 60 },

@@ -4,8 +4,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { DISPI, DISPI_ENABLE, DISPI_REGISTERS } from "../../src/devices/vga/dispi.ts";
 import { Vga } from "../../src/devices/vga/vga.ts";
-import { ManualClock } from "../firmware/vgabios-bench.ts";
 import { videoMemory } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
 const INDEX = 0;
 const DATA = 1;
@@ -15,7 +15,7 @@ const PORT = { ATTRIBUTE: 0x10, MISC: 0x12, SEQUENCER: 0x14, DAC_INDEX: 0x18, DA
 const PALETTE_ON = 0x20;
 
 function createVga() {
-  const vga = new Vga({ clock: new ManualClock(), memory: videoMemory(MEMORY) });
+  const vga = new Vga({ clock: new FakeClock(), memory: videoMemory(MEMORY) });
   vga.ports.write(PORT.MISC, 1, 0x63);
   vga.ports.read(PORT.STATUS1, 1);
   vga.ports.write(PORT.ATTRIBUTE, 1, PALETTE_ON);

@@ -5,8 +5,9 @@ import fc from "fast-check";
 import { DISPI, DISPI_ENABLE } from "../../src/devices/vga/dispi.ts";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { Frame, FrameSink, Rectangle } from "../../src/hypervisor/backend.ts";
-import { createBench, type ManualClock } from "../firmware/vgabios-bench.ts";
+import { createBench } from "../firmware/vgabios-bench.ts";
 import { videoMemory } from "../support/device-fakes.ts";
+import type { FakeClock } from "../support/fake-clock.ts";
 
 /** A front end that keeps a picture of its own, made of what it is told only. */
 class Viewer implements FrameSink {
@@ -44,7 +45,7 @@ class Viewer implements FrameSink {
 }
 
 /** An adapter in the state of `vga`, whose picture was never looked at. */
-function fresh(vga: Vga, clock: ManualClock): Vga {
+function fresh(vga: Vga, clock: FakeClock): Vga {
   const copy = new Vga({ clock, memory: videoMemory(4 << 20) });
   copy.restore(vga.state());
   return copy;

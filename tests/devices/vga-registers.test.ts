@@ -3,8 +3,9 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { AccessSize } from "../../src/hypervisor/device.ts";
-import { createBench, ManualClock } from "../firmware/vgabios-bench.ts";
+import { createBench } from "../firmware/vgabios-bench.ts";
 import { videoMemory } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
 const PLANES = 256 << 10;
 
@@ -142,7 +143,7 @@ test("no access throws, and none returns bits beyond its size", () => {
   });
   fc.assert(
     fc.property(fc.array(access, { maxLength: 200 }), (accesses) => {
-      const vga = new Vga({ clock: new ManualClock(), memory: videoMemory(PLANES) });
+      const vga = new Vga({ clock: new FakeClock(), memory: videoMemory(PLANES) });
       vga.ports.write(0x12, 1, 0x63);
       for (const a of accesses) {
         const device = a.memory ? vga.memory : vga.ports;

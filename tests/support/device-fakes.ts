@@ -295,6 +295,8 @@ export const NO_VIDEO: PcVideo = {
   dispiPorts: NOBODY,
   frameBuffer: NOBODY,
   frameMemory: videoMemory(4096),
+  registers: NOBODY,
+  registersSize: 4096,
   reset() {},
 };
 

@@ -150,6 +150,19 @@ export class FakeMachine implements Machine {
     return 1234;
   }
 
+  readonly ram = new Uint8Array(0);
+  readonly roms = {};
+
+  async hold(): Promise<() => void> {
+    return () => {};
+  }
+
+  state(): never {
+    throw new Error("this machine has no state");
+  }
+
+  restore(): void {}
+
   stateHash(): string {
     return "0";
   }

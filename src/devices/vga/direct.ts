@@ -33,6 +33,17 @@ const MOST_AFTER = 1 << 16;
 /** A guest that looks so often without a change in between had better not have the window: each look is a comparison. */
 const IDLE_LOOKS = 16;
 
+/** A view in a saved state: counters of what the guest did, so that firmware goes on seeing what it would have seen. */
+export interface DirectViewState {
+  open: boolean;
+  openAfter: number;
+  writesLeft: number;
+  idleLooks: number;
+  guestChanges: number;
+  /** The open window as firmware last saw it. */
+  seen: Uint8Array;
+}
+
 /** The window, and what was written in it. */
 export class DirectView {
   /** Looks of {@link pull} that found a change. */
@@ -73,19 +84,49 @@ export class DirectView {
   /** The device was written to where `layout` would serve: often enough, and the window opens. */
   written(layout: DirectLayout): void {
     if (!this.#memory || this.#layout || --this.#writesLeft > 0) return;
+    this.#open(layout, this.#memory);
+  }
+
+  #open(layout: DirectLayout, memory: DirectMemory): void {
     const { offset, size } = layout;
-    const { bytes } = this.#memory;
+    const { bytes } = memory;
     this.#layout = layout;
     if (layout.kind === "bytes") {
       this.#now = new Int32Array(0);
-      this.#memory.show(offset, size, this.#display, layout.from);
+      this.#seen = this.#now;
+      memory.show(offset, size, this.#display, layout.from);
       return;
     }
     this.#now = new Int32Array(bytes.buffer, bytes.byteOffset + offset, size >> 2);
     this.#copy(layout, false);
     this.#seen = this.#now.slice();
     this.#idleLooks = 0;
-    this.#memory.open(offset, size);
+    memory.open(offset, size);
+  }
+
+  state(): DirectViewState {
+    const open = this.#layout !== undefined;
+    return {
+      open,
+      openAfter: this.#openAfter,
+      writesLeft: this.#writesLeft,
+      idleLooks: this.#idleLooks,
+      guestChanges: this.guestChanges,
+      seen: open ? new Uint8Array(this.#seen.buffer).slice() : new Uint8Array(0),
+    };
+  }
+
+  /** Once display memory holds what it held. `layout`: what {@link written} would be given now. */
+  restore(state: DirectViewState, layout: DirectLayout | undefined): void {
+    this.reset();
+    this.#openAfter = state.openAfter;
+    this.#writesLeft = state.writesLeft;
+    if (state.open && layout && this.#memory) {
+      this.#open(layout, this.#memory);
+      new Uint8Array(this.#seen.buffer).set(state.seen.subarray(0, this.#seen.byteLength));
+    }
+    this.#idleLooks = state.idleLooks;
+    this.guestChanges = state.guestChanges;
   }
 
   /** Opening costs all translations: a guest that keeps having it closed has to write more each time. */

@@ -5,7 +5,7 @@
  */
 import type { AccessSize, DeviceMemory, DirectMemory, MmioDevice } from "../../hypervisor/device.ts";
 import { ChangeMap, granuleOf } from "./change-map.ts";
-import { chainedCell, type DirectLayout, DirectView, sameLayout } from "./direct.ts";
+import { chainedCell, type DirectLayout, DirectView, type DirectViewState, sameLayout } from "./direct.ts";
 import { GC, GC_MISC, GC_MODE, MEMORY_MODE, MISC, ROTATE, SEQ } from "./registers.ts";
 
 /** Where each memory map select (graphics controller 06h bits 3–2) opens the window: offset from A0000h and size. */
@@ -48,6 +48,15 @@ export interface BankedWindow {
   readonly bank: number;
   /** Whether the graphics controller stands between, as in modes of four bits a pixel. */
   readonly planar: boolean;
+}
+
+/** How often display memory was changed, as the guest can find out through the firmware. */
+export interface VideoActivity {
+  writes: number;
+  pageChanges: number;
+  /** Pages were written since the guest last looked. */
+  unseen: boolean;
+  direct: DirectViewState;
 }
 
 /** Display memory as a memory device; offset 0 is A0000h. */
@@ -184,6 +193,25 @@ export class VideoMemory implements MmioDevice {
     let end = this.map.extent;
     while (end > 0 && this.cells[end - 1] === 0) end--;
     return this.bytes.slice(0, end << 2);
+  }
+
+  /** Behind {@link save}. */
+  activity(): VideoActivity {
+    return {
+      writes: this.#writes,
+      pageChanges: this.#guestPageChanges,
+      unseen: this.#guestSaw !== this.#pageChanges,
+      direct: this.#direct.state(),
+    };
+  }
+
+  /** Take back what {@link activity} gave, once memory and registers are as they were. */
+  resume(activity: VideoActivity): void {
+    this.#direct.restore(activity.direct, this.#layout);
+    this.#writes = activity.writes;
+    this.#guestPageChanges = activity.pageChanges;
+    this.#takeWritten();
+    this.#guestSaw = activity.unseen ? this.#pageChanges - 1 : this.#pageChanges;
   }
 
   /** Take back what {@link save} gave. */

@@ -10,7 +10,7 @@ import { type Timing, timing } from "./crtc.ts";
 import { Dac, type DacState } from "./dac.ts";
 import { Dispi, type DispiState } from "./dispi.ts";
 import { DispiPorts } from "./dispi-ports.ts";
-import { VideoMemory } from "./memory.ts";
+import { type VideoActivity, VideoMemory } from "./memory.ts";
 import { Picture, PictureFeed } from "./picture.ts";
 import type { BlinkPhase, DisplayState, Plan } from "./plan.ts";
 import {
@@ -32,6 +32,7 @@ import {
   STATUS0,
   STATUS1,
 } from "./registers.ts";
+import { REGISTERS_WINDOW_SIZE, RegistersWindow } from "./registers-window.ts";
 import { cursorRectangle, isText, planOf, textScreen } from "./scanout.ts";
 
 /** Bits that exist in each register; the rest reads as zero. */
@@ -65,6 +66,8 @@ export interface VgaState {
   readonly dispi: DispiState;
   readonly latch: number;
   readonly memory: Uint8Array;
+  readonly changes: number;
+  readonly activity: VideoActivity;
   readonly statusRead: number;
   readonly interruptCleared: number;
 }
@@ -98,6 +101,9 @@ export class Vga implements Display, Stateful<VgaState> {
   readonly dispiPorts: PortDevice;
   readonly frameBuffer: MmioDevice;
   readonly frameMemory: DeviceMemory;
+  /** The registers in memory, wherever the guest wants them. */
+  readonly registers: MmioDevice;
+  readonly registersSize = REGISTERS_WINDOW_SIZE;
   /** The display interface's registers. */
   readonly dispi: Dispi;
 
@@ -144,6 +150,7 @@ export class Vga implements Display, Stateful<VgaState> {
       read: (offset, size) => this.#readPorts(offset, size),
       write: (offset, size, value) => this.#writePorts(offset, size, value),
     };
+    this.registers = new RegistersWindow({ ports: this.ports, dispi: this.dispi });
     this.reset();
   }
 
@@ -217,6 +224,8 @@ export class Vga implements Display, Stateful<VgaState> {
       dispi: this.dispi.state(),
       latch: this.#memory.latch,
       memory: this.#memory.save(),
+      changes: this.#changes,
+      activity: this.#memory.activity(),
       statusRead: this.#statusRead,
       interruptCleared: this.#interruptCleared,
     };
@@ -242,6 +251,8 @@ export class Vga implements Display, Stateful<VgaState> {
     this.#statusRead = state.statusRead;
     this.#interruptCleared = state.interruptCleared;
     this.#configure();
+    this.#memory.resume(state.activity);
+    this.#changes = state.changes;
   }
 
   /** Bring everything that is derived from registers up to date. */

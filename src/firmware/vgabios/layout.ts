@@ -12,9 +12,12 @@ export const ROM_SIZE = 0x8000;
 export const ROM = {
   /** Far entry of the option-ROM scan. */
   INITIALIZE: 0x0003,
+  /** Pointer to the PCI data structure. */
+  PCI_POINTER: 0x0018,
   SIGNATURE: 0x001e,
   INT_10: 0x0028,
   NAME: 0x0030,
+  PCI_DATA: 0x0050,
   PARAMETERS: 0x0100,
   SAVE_POINTERS: 0x0900,
   SECONDARY_SAVE_POINTERS: 0x0920,

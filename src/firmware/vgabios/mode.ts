@@ -48,7 +48,7 @@ export function setMode(context: ServiceContext, request: number): boolean {
     loadRomFont(context, height, 0);
     const shape = mode.palette === "mono" ? MONO_CURSOR : COLOR_CURSOR;
     setCursorShape(context, shape.start, shape.end);
-  }
+  } else memory.write16(BDA.CURSOR_END, 0);
   setFontVectors(context, height);
   moveCursor(context, 0, 0, 0);
   showPicture(context, parameters);

@@ -4,6 +4,7 @@
  */
 import { FONT_8X8, FONT_8X14, FONT_8X16 } from "../font/font.ts";
 import { FIRMWARE_PORT, type Rom, type Service, type ServiceContext } from "../service.ts";
+import { placeAdapter } from "./frame-buffer.ts";
 import { DISPLAY_CODE_VGA, DISPLAY_CODES, STATIC_FUNCTIONALITY } from "./info.ts";
 import { int10 } from "./int10.ts";
 import {
@@ -26,6 +27,14 @@ import { PROTECTED_INTERFACE } from "./vbe-protected.ts";
 
 const OPTION_ROM_SIGNATURE = [0x55, 0xaa] as const;
 const OPTION_ROM_UNIT = 512;
+/**
+ * PCI data structure behind its signature: vendor, device, nothing, its length and revision, class of a VGA, length of
+ * the image and its revision, code for PCs, last image (PCI Local Bus Specification 2.1, 6.3.1.2).
+ */
+const PCI_DATA = [
+  ...[0x34, 0x12, 0x11, 0x11, 0, 0, 0x18, 0, 0, 0x00, 0x00, 0x03],
+  ...[ROM_SIZE / OPTION_ROM_UNIT, 0, 1, 0, 0, 0x80, 0, 0],
+];
 const OUT_IMMEDIATE_AL = 0xe6;
 const IRET = 0xcf;
 const RETF = 0xcb;
@@ -58,6 +67,7 @@ export function initializeVideo(context: ServiceContext): void {
   memory.write8(BDA.DISPLAY_CODE, DISPLAY_CODE_VGA);
   memory.write16(BDA.SAVE_POINTER, ROM.SAVE_POINTERS);
   memory.write16(BDA.SAVE_POINTER + 2, ROM_SEGMENT);
+  placeAdapter(context);
   setMode(context, INITIAL_MODE);
 }
 
@@ -82,6 +92,9 @@ export function vgaBios(): Rom {
   // Programs look for these letters to recognize an EGA or VGA.
   text(ROM.SIGNATURE, "IBM");
   stub(ROM.INT_10, IRET, int10);
+  put(ROM.PCI_POINTER, [ROM.PCI_DATA & 0xff, ROM.PCI_DATA >> 8]);
+  text(ROM.PCI_DATA, "PCIR");
+  put(ROM.PCI_DATA + 4, PCI_DATA);
   text(ROM.NAME, NAME);
   put(ROM.PARAMETERS, PARAMETERS);
   put(ROM.SAVE_POINTERS, pointer(ROM.PARAMETERS));

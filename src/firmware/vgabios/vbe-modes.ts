@@ -45,6 +45,8 @@ const SERIES: readonly (readonly [number, number, number, ...VbeMode["bits"][]])
   [0x18a, 2560, 1600, 16, 24, 32],
   [0x18d, 1280, 720, 16, 24, 32],
   [0x190, 1920, 1080, 16, 24, 32],
+  [0x193, 1600, 900, 16, 24, 32],
+  [0x196, 2560, 1440, 16, 24, 32],
 ];
 
 /** Every mode, in the order of numbers. */
@@ -104,6 +106,11 @@ export function hasDispi(io: PortIo): boolean {
 /** Back to the VGA's own modes. */
 export function disableDispi(io: PortIo): void {
   if (hasDispi(io)) writeDispi(io, DISPI.ENABLE, 0);
+}
+
+/** Whether the mode was set with its linear frame buffer. */
+export function isLinear(io: PortIo): boolean {
+  return (readDispi(io, DISPI.ENABLE) & ENABLE.LINEAR) !== 0;
 }
 
 /** Bytes of display memory. */

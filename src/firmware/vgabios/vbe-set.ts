@@ -5,7 +5,7 @@ import { BDA, CONTROL } from "./layout.ts";
 import { loadPalette, parametersOf, programRegisters, setFontVectors, setMode, showPicture } from "./mode.ts";
 import { MODES } from "./modes.ts";
 import { bh, bl, bx, cx, dx, esAddress, setHigh, setWord } from "./registers.ts";
-import { waitForRetrace } from "./retrace.ts";
+import { inRetrace } from "./retrace.ts";
 import {
   currentMode,
   DISPI,
@@ -82,7 +82,7 @@ export function getVbeMode(context: ServiceContext): boolean {
   return true;
 }
 
-/** AX=4F05h: move window A to bank DX (BH=0), or tell where it is (BH=1). Linear modes have no windows: VBE 2.0. */
+/** AX=4F05h: move window A to bank DX (BH=0), or tell where it is (BH=1). */
 export function windowControl(context: ServiceContext): boolean {
   const { cpu, io } = context;
   if (bl(cpu) !== 0 || !currentMode(io)) return false;
@@ -130,7 +130,7 @@ export function scanLineLength(context: ServiceContext): boolean {
 }
 
 /** AX=4F07h: the picture begins at pixel CX of line DX (BL=0; 80h: from the next retrace on), or tell (1). */
-export function displayStart(context: ServiceContext): boolean | Promise<boolean> {
+export function displayStart(context: ServiceContext): boolean | undefined {
   const { cpu, io } = context;
   const mode = currentMode(io);
   if (!mode) return false;
@@ -138,13 +138,10 @@ export function displayStart(context: ServiceContext): boolean | Promise<boolean
     case 0:
     case IN_RETRACE: {
       if (dx(cpu) + mode.height > readDispi(io, DISPI.VIRTUAL_HEIGHT)) return false;
-      const [x, y] = [cx(cpu), dx(cpu)];
-      const move = (): true => {
-        writeDispi(io, DISPI.X_OFFSET, x);
-        writeDispi(io, DISPI.Y_OFFSET, y);
-        return true;
-      };
-      return bl(cpu) === 0 ? move() : waitForRetrace(context).then(move);
+      if (bl(cpu) === IN_RETRACE && !inRetrace(context)) return undefined;
+      writeDispi(io, DISPI.X_OFFSET, cx(cpu));
+      writeDispi(io, DISPI.Y_OFFSET, dx(cpu));
+      return true;
     }
     case 1:
       setHigh(cpu, "ebx", 0);
@@ -181,23 +178,20 @@ function writeKeepingBank({ io }: ServiceContext, enable: number): void {
 }
 
 /** AX=4F09h: set (BL=0; 80h: in the retrace) or get (1) CX colours from DX on at ES:DI: blue, green, red and a filler. */
-export function paletteData(context: ServiceContext): boolean | Promise<boolean> {
+export function paletteData(context: ServiceContext): boolean | undefined {
   const { cpu, io, memory } = context;
   const [first, count] = [dx(cpu), cx(cpu)];
   const address = esAddress(cpu, cpu.edi);
   if (first + count > 256) return false;
-  const set = (): true => {
-    io.out(PORT.DAC_WRITE_INDEX, 1, first & 0xff);
-    for (let i = 0; i < count; i++)
-      for (let component = 2; component >= 0; component--)
-        io.out(PORT.DAC_DATA, 1, memory.read8(address + i * 4 + component));
-    return true;
-  };
   switch (bl(cpu)) {
     case 0:
-      return set();
     case IN_RETRACE:
-      return waitForRetrace(context).then(set);
+      if (bl(cpu) === IN_RETRACE && !inRetrace(context)) return undefined;
+      io.out(PORT.DAC_WRITE_INDEX, 1, first & 0xff);
+      for (let i = 0; i < count; i++)
+        for (let component = 2; component >= 0; component--)
+          io.out(PORT.DAC_DATA, 1, memory.read8(address + i * 4 + component));
+      return true;
     case 1:
       io.out(PORT.DAC_READ_INDEX, 1, first & 0xff);
       for (let i = 0; i < count; i++) {

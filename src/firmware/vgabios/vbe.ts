@@ -2,7 +2,7 @@
 import type { Service, ServiceContext } from "../service.ts";
 import { al, setWord } from "./registers.ts";
 import { controllerInfo, modeInfo } from "./vbe-info.ts";
-import { hasDispi } from "./vbe-modes.ts";
+import { hasDispi, isLinear } from "./vbe-modes.ts";
 import { displayData, powerManagement } from "./vbe-monitor.ts";
 import { protectedInterface } from "./vbe-protected.ts";
 import {
@@ -16,11 +16,14 @@ import {
 } from "./vbe-set.ts";
 import { vbeState } from "./vbe-state.ts";
 
-/** AX behind a function that is there: AL says so, AH whether it did what it was asked. */
-const RESULT = { DONE: 0x004f, FAILED: 0x014f } as const;
+/** AX behind a function that is there: AL says so, AH whether it did what it was asked, or never does so in this mode. */
+const RESULT = { DONE: 0x004f, FAILED: 0x014f, NOT_IN_MODE: 0x034f } as const;
 
-/** Serves a function; false when it cannot do what it is asked. */
-type Function = (context: ServiceContext) => boolean | Promise<boolean>;
+/** Serves a function; false when it cannot do what it is asked, undefined when it will be called again. */
+type Function = (context: ServiceContext) => boolean | undefined;
+
+/** Modes that were set with their linear frame buffer have no window (VBE 3.0, function 05h). */
+const WINDOW_CONTROL = 0x05;
 
 const FUNCTIONS: ReadonlyMap<number, Function> = new Map<number, Function>([
   [0x00, controllerInfo],
@@ -28,7 +31,7 @@ const FUNCTIONS: ReadonlyMap<number, Function> = new Map<number, Function>([
   [0x02, setVbeMode],
   [0x03, getVbeMode],
   [0x04, vbeState],
-  [0x05, windowControl],
+  [WINDOW_CONTROL, windowControl],
   [0x06, scanLineLength],
   [0x07, displayStart],
   [0x08, dacFormat],
@@ -39,14 +42,16 @@ const FUNCTIONS: ReadonlyMap<number, Function> = new Map<number, Function>([
 ]);
 
 /** INT 10h AH=4Fh. Without an adapter that can do more than a VGA there is none of it. */
-export const vbe: Service = (context): void | Promise<void> => {
+export const vbe: Service = (context): void => {
   const { cpu, io } = context;
   const serve = FUNCTIONS.get(al(cpu));
   if (!serve || !hasDispi(io)) return;
-  const answer = (done: boolean): void => setWord(cpu, "eax", done ? RESULT.DONE : RESULT.FAILED);
-  const result = serve(context);
-  if (typeof result !== "boolean") return result.then(answer);
-  answer(result);
+  if (al(cpu) === WINDOW_CONTROL && isLinear(io)) {
+    setWord(cpu, "eax", RESULT.NOT_IN_MODE);
+    return;
+  }
+  const done = serve(context);
+  if (done !== undefined) setWord(cpu, "eax", done ? RESULT.DONE : RESULT.FAILED);
 };
 
 /** The far procedure behind WinFuncPtr: AX=4F05h without AX. */

@@ -1,6 +1,7 @@
 /** Node as a host: images are files, serial lines go to files or to this process's standard input and output. */
 
 import { createWriteStream } from "node:fs";
+import { stat as lastWritten } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
@@ -56,9 +57,9 @@ function stdioSerial(): SerialTarget {
   };
 }
 
-function fileSerial(name: string): Promise<SerialTarget> {
+function fileSerial(name: string, append: boolean): Promise<SerialTarget> {
   return new Promise((resolve, reject) => {
-    const stream = createWriteStream(name);
+    const stream = createWriteStream(name, { flags: append ? "a" : "w" });
     stream.once("error", (cause) =>
       reject(new VmxonError("config", `serial=file:${name}: cannot write to it: ${reason(cause)}`, { cause })),
     );
@@ -116,7 +117,12 @@ export const NODE_HOST: Host = {
     return isHttpAddress(name) ? HttpImage.open(name) : openFile(name, access);
   },
   relativeTo: (base, name) => (isHttpAddress(base) ? new URL(name, base).href : resolve(dirname(base), name)),
-  async openSerial(target) {
-    return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length));
+  async openSerial(target, options = {}) {
+    return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length), options.append === true);
+  },
+  fullName: (name) => (isHttpAddress(name) ? name : resolve(name)),
+  async modified(name) {
+    const stat = await lastWritten(name, { bigint: true }).catch(() => undefined);
+    return stat?.isFile() ? `${stat.mtimeNs}` : undefined;
   },
 };

@@ -114,10 +114,6 @@ export class Refcounts {
     return this.#table.byteLength;
   }
 
-  get dirty(): boolean {
-    return this.#blocks.dirty || this.#tableDirty !== undefined;
-  }
-
   /** So many changes wait that they should be written. */
   get crowded(): boolean {
     return this.#blocks.crowded;
