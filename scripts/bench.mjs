@@ -1,5 +1,5 @@
 // Benchmarks. npm run bench                       micro-benchmarks, with ratios to the saved baseline
-//             npm run bench -- compiled system    only these sections: interpreter compiled x87 paging system ramp display disk
+//             npm run bench -- compiled system    only these sections: interpreter compiled x87 paging system ramp display images disk
 //                                                 (disk only when it is named: it boots Debian's kernel, which is fetched)
 //             npm run bench -- --save             … and save them as the baseline
 //             npm run bench -- --peers DIR        the guest set in DIR (built there) beside other emulators and the host
@@ -26,6 +26,7 @@ async function micro(save, words) {
   const { runSystemBench } = await load("bench/system.js");
   const { runX87Bench } = await load("bench/x87.js");
   const { runDisplayBench } = await load("bench/display.js");
+  const { runImagesBench } = await load("bench/images.js");
   const { DEFAULT_COMPILER } = await load("src/processor/compiler/compiler.js");
   const sections = {
     interpreter: {
@@ -47,6 +48,7 @@ async function micro(save, words) {
       moreIsFaster: true,
     },
     ramp: { of: "ms from a loop's first instruction to nine tenths of its final speed", run: runRampBench },
+    images: { of: "µs for each MiB in order, and for each 4 KiB anywhere, of disk images", run: runImagesBench },
   };
   const baseline = existsSync(BASELINE) ? JSON.parse(readFileSync(BASELINE, "utf8")) : {};
   const results = { ...baseline };

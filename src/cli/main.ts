@@ -8,6 +8,7 @@ import { HELP_TOPICS, helpText } from "./help.ts";
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
   // Loaded when they are wanted, so that help and mistakes are answered at once.
   run: async (args) => (await import("./run.ts")).run(args),
+  image: async (args) => (await import("./image.ts")).image(args),
   disasm: async (args) => (await import("./disasm.ts")).disasm(args),
   help: async ([topic]) => {
     const text = helpText(topic);

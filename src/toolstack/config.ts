@@ -6,10 +6,11 @@ import { CPU_MODEL_NAMES, type CpuModelName, DEFAULT_CPU_MODEL } from "../hyperv
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import { DRIVE_NAMES, type DriveKind, type DriveName, parseDiskSpec, plainKind } from "./disk-spec.ts";
 import { SERIAL_TARGET } from "./host.ts";
+import type { ImageFormat } from "./images/formats.ts";
+import type { ImageSource } from "./images/open.ts";
 import { didYouMean } from "./suggest.ts";
 
-/** An image: a name that the host opens (a path, a URL in pages), the bytes themselves, or a medium of your own. */
-export type ImageSource = string | Uint8Array | BlockBackend;
+export type { ImageSource } from "./images/open.ts";
 
 interface ValueTypes {
   text: string;
@@ -133,6 +134,10 @@ export interface DriveConfig {
   readonly source: ImageSource | undefined;
   readonly kind: DriveKind;
   readonly access: "rw" | "r";
+  /** Undefined: the format is found by looking. */
+  readonly format?: ImageFormat | undefined;
+  /** The internal snapshot of the image that is shown. */
+  readonly internal?: string | undefined;
 }
 
 export type BootDevice = "floppy" | "disk" | "cdrom";
@@ -334,9 +339,9 @@ class Reader {
 }
 
 function checkSource(key: string, value: unknown): ImageSource {
-  if (typeof value === "string" || value instanceof Uint8Array) return value;
+  if (typeof value === "string" || value instanceof Uint8Array || value instanceof Blob) return value;
   if (typeof value === "object" && value !== null && "read" in value && "size" in value) return value as BlockBackend;
-  return fail(key, value, "must be the name of an image, a Uint8Array or a BlockBackend");
+  return fail(key, value, "must be the name of an image, a Uint8Array, a Blob or a BlockBackend");
 }
 
 const BOOT_LETTERS: Readonly<Record<string, BootDevice>> = { a: "floppy", c: "disk", d: "cdrom" };
@@ -375,8 +380,8 @@ function drives(reader: Reader): Partial<Record<DriveName, DriveConfig>> {
   const disc = reader.image("cdrom");
   if (disc !== undefined) add("hdc", { source: disc, kind: "cdrom", access: "r" });
   for (const text of reader.texts("disk")) {
-    const spec = parseDiskSpec(text);
-    add(spec.drive, { source: spec.target, kind: spec.kind, access: spec.access });
+    const { drive, target, ...spec } = parseDiskSpec(text);
+    add(drive, { source: target, ...spec });
   }
   return found;
 }
