@@ -26,6 +26,8 @@ export interface RestoreOptions extends CreateOptions, SavedOptions {}
 export interface SaveOptions {
   /** Name and version of the program, for messages of the one that restores. */
   readonly program?: string;
+  /** What becomes of the domain, which does nothing more before that: it goes on (default), pauses, or is destroyed. */
+  readonly then?: "continue" | "pause" | "destroy";
 }
 
 export interface CreateOptions {
@@ -288,8 +290,8 @@ export class Domain implements AsyncDisposable {
   }
 
   /**
-   * Write the domain to a stream. The guest stands still meanwhile, and goes on then: who wants it to go on elsewhere
-   * destroys it. Rejects with VmxonError("usage") when it is not running, or with what kept the stream from taking it.
+   * Write the domain to a stream. The guest stands still meanwhile. Rejects with VmxonError("usage") when it is not running,
+   * or with what kept the stream from taking it; the domain goes on then.
    */
   async saveTo(sink: SaveSink, options: SaveOptions = {}): Promise<void> {
     if (this.#state !== "running" && this.#state !== "paused")
@@ -297,6 +299,8 @@ export class Domain implements AsyncDisposable {
     const release = await this.#machine.hold();
     try {
       await saveDomain(this.#parts, sink, options.program ?? "the library");
+      if (options.then === "destroy") this.#machine.destroy();
+      else if (options.then === "pause") this.pause();
     } finally {
       release();
     }

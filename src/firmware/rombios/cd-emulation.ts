@@ -61,6 +61,7 @@ function imageOn(backend: BlockBackend, start: number, size: number): BlockBacke
     readonly: true,
     read: (offset, target) => backend.read(start + offset, target),
     write: () => Promise.reject(new Error("a CD cannot be written")),
+    discard: () => Promise.resolve(),
     flush: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
