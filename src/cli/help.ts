@@ -5,8 +5,11 @@ import { RUN_OPTIONS } from "./options.ts";
 const COMMANDS = `vmxon: runs unmodified x86 operating systems
 
   vmxon run FILE…          boot a floppy, disk or CD image, or a kernel; the kind is guessed
+  vmxon list               show running domains
+  vmxon save DOMAIN FILE   write a running domain to a file, and end it
+  vmxon restore FILE       go on where a saved domain was
   vmxon disasm FILE        show a file as x86 instructions
-  vmxon help [run|disasm|config]
+  vmxon help [run|save|restore|list|disasm|config]
   vmxon --version
 
 Try:  vmxon run freedos.img
@@ -43,6 +46,31 @@ function runHelp(): string {
   ].join("\n");
 }
 
+const SAVE_HELP = `vmxon save [-c|-p] DOMAIN FILE
+
+Writes a running domain to a file: memory, processor, devices, and what a -snapshot run wrote to its images. DOMAIN is a
+name or a number that vmxon list shows. What the guest flushed to its images is in these, not in the file: keep them
+together, and unchanged.
+
+  -c                           the domain goes on; default: it ends
+  -p                           the domain stays, paused
+
+  vmxon save freedos.img dos.sav`;
+
+const RESTORE_HELP = `vmxon restore FILE [options] [key=value…]
+
+Goes on where a saved domain was, with its configuration and its images, which must not have changed. Options and keys are
+those of vmxon run; those that change what the guest finds are refused.
+
+  --force                      go on although an image was changed, or is another one
+
+  vmxon restore dos.sav`;
+
+const LIST_HELP = `vmxon list
+
+Shows the running domains of this user: name, number, memory in MiB, processors, state (r running, p paused) and the seconds
+that each has computed.`;
+
 const DISASM_HELP = `vmxon disasm FILE [options]
 
 Shows a file as x86 instructions. A boot sector is read as 16-bit code at 7C00h and a .COM file as 16-bit code at 100h;
@@ -68,6 +96,12 @@ export function helpText(topic: string | undefined): string | undefined {
       return COMMANDS;
     case "run":
       return runHelp();
+    case "save":
+      return SAVE_HELP;
+    case "restore":
+      return RESTORE_HELP;
+    case "list":
+      return LIST_HELP;
     case "disasm":
       return DISASM_HELP;
     case "config":
@@ -77,4 +111,4 @@ export function helpText(topic: string | undefined): string | undefined {
   }
 }
 
-export const HELP_TOPICS = ["run", "disasm", "config"] as const;
+export const HELP_TOPICS = ["run", "save", "restore", "list", "disasm", "config"] as const;

@@ -27,7 +27,7 @@ export interface SaveOptions {
   /** Name and version of the program, for messages of the one that restores. */
   readonly program?: string;
   /** What becomes of the domain, which does nothing more before that: it goes on (default), pauses, or is destroyed. */
-  readonly then?: "continue" | "pause" | "destroy";
+  readonly afterwards?: "continue" | "pause" | "destroy";
 }
 
 export interface CreateOptions {
@@ -130,8 +130,8 @@ export class Domain implements AsyncDisposable {
    * opened by their names; those that had none must be given again in `options.config`. Rejects with VmxonError("state") for
    * what is no saved domain, is damaged, or does not fit; nothing was changed then.
    */
-  static async restore(source: SaveSource, options: RestoreOptions = {}): Promise<Domain> {
-    const saved = await SavedDomain.open(source, options);
+  static async restore(source: SaveSource | SavedDomain, options: RestoreOptions = {}): Promise<Domain> {
+    const saved = source instanceof SavedDomain ? source : await SavedDomain.open(source, options);
     const domain = await Domain.#build(saved.given, saved.config, options, true);
     try {
       await saved.load(domain.#parts);
@@ -211,6 +211,11 @@ export class Domain implements AsyncDisposable {
   /** What a person should know about how the domain was built (a write-protected floppy, say). */
   get notices(): readonly string[] {
     return this.#notices;
+  }
+
+  /** Bytes of RAM. */
+  get memory(): number {
+    return this.#config.memory;
   }
 
   /** Let the guest run. Returns at once; `exited` tells the end. Under the instruction clock it begins in the next turn. */
@@ -299,8 +304,8 @@ export class Domain implements AsyncDisposable {
     const release = await this.#machine.hold();
     try {
       await saveDomain(this.#parts, sink, options.program ?? "the library");
-      if (options.then === "destroy") this.#machine.destroy();
-      else if (options.then === "pause") this.pause();
+      if (options.afterwards === "destroy") this.#machine.destroy();
+      else if (options.afterwards === "pause") this.pause();
     } finally {
       release();
     }
