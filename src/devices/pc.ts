@@ -25,7 +25,7 @@ import { Fdc82077 } from "./fdc82077.ts";
 import { I8042 } from "./i8042.ts";
 import { IdeChannel } from "./ide.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
-import { CMOS_S3_RESUME } from "./pc-layout.ts";
+import { CMOS_S3_RESUME, SERIAL } from "./pc-layout.ts";
 import type { PciBus } from "./pci/pci-bus.ts";
 import { VgaPci, type VgaWindows } from "./pci/vga-pci.ts";
 import { Ps2Keyboard } from "./ps2-keyboard.ts";
@@ -37,13 +37,6 @@ import { Uart16550 } from "./uart16550.ts";
 /** Interrupt inputs. */
 const IRQ = { TIMER: 0, KEYBOARD: 1, FLOPPY: 6, RTC: 8, MOUSE: 12, FERR: 13 } as const;
 const FLOPPY_DMA = 2;
-/** Serial ports COM1–COM4. */
-const SERIAL = [
-  { name: "com1", base: 0x3f8, irq: 4 },
-  { name: "com2", base: 0x2f8, irq: 3 },
-  { name: "com3", base: 0x3e8, irq: 4 },
-  { name: "com4", base: 0x2e8, irq: 3 },
-] as const;
 /** IDE channels; two disks each. */
 const IDE = [
   { name: "ide0", base: 0x1f0, control: 0x3f6, irq: 14 },

@@ -1,6 +1,15 @@
 /** What firmware tables tell of a machine, and where its firmware puts what moves: one description for all of them. */
 
-/** Devices that may be missing. */
+/** What CPUID tells of the processor. */
+export interface ProcessorIdentity {
+  /** EAX and EDX of leaf 1. */
+  readonly signature: number;
+  readonly features: number;
+  /** Twelve letters. */
+  readonly maker: string;
+}
+
+/** A machine, and devices that may be missing in it. */
 export interface Board {
   /** Bytes of RAM. */
   readonly memory: number;
@@ -9,8 +18,9 @@ export interface Board {
   readonly apic: boolean;
   readonly hpet: boolean;
   readonly floppy: boolean;
-  /** First ports of the serial ports that there are, by number. */
-  readonly serial: readonly (number | undefined)[];
+  /** Which of COM1–COM4 there are. */
+  readonly serial: readonly boolean[];
+  readonly processor: ProcessorIdentity;
 }
 
 /** Memory and ports that PCI functions are given: from the first to the last. */
@@ -18,9 +28,6 @@ export const PCI_WINDOW = {
   MEMORY: { first: 0xe000_0000, last: 0xfebf_ffff },
   PORTS: { first: 0xc000, last: 0xfeff },
 } as const;
-
-/** IRQ of COM1–COM4. */
-export const SERIAL_IRQS = [4, 3, 4, 3] as const;
 
 /** Top of RAM, kept for ACPI: tables, then the FACS, which systems write to. */
 export const ACPI_MEMORY = { TABLES: 0xf000, NVS: 0x1000 } as const;

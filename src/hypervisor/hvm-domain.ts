@@ -17,6 +17,7 @@ import {
   PORT_COUNT,
   PORT_KIND,
 } from "../processor/memory-map.ts";
+import { PAGE_ACCESS } from "../processor/paging.ts";
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0 } from "../processor/registers.ts";
 import { restoreVcpu, type VcpuState, vcpuState, vcpuStateProblem } from "../processor/vcpu-state.ts";
@@ -628,8 +629,9 @@ export class HvmDomain {
   firmwareTrap(): boolean {
     const { cpu } = this;
     const linear = (cpu.segment(SEG.CS, "base") + cpu.get("eip")) >>> 0;
-    const rom = this.#roms.find((r) => linear >= r.base && linear <= r.base + r.image.length);
-    const service = rom?.services.get(linear - rom.base);
+    const at = linear > HOLE.end ? this.#physicalOf(linear - 1) + 1 : linear;
+    const rom = this.#roms.find((r) => at >= r.base && at <= r.base + r.image.length);
+    const service = rom?.services.get(at - rom.base);
     if (!service) return false;
     const outcome = service(this.#context);
     if (outcome && "until" in outcome) {
@@ -649,6 +651,16 @@ export class HvmDomain {
       this.#waiting = waiting;
     }
     return true;
+  }
+
+  /** A system with paging has the ROM's 32-bit services where it likes. 0 for an address that its tables no longer know. */
+  #physicalOf(linear: number): number {
+    try {
+      this.cpu.translate(linear | 0, PAGE_ACCESS.fetch);
+      return this.cpu.walkedAddress;
+    } catch {
+      return 0;
+    }
   }
 
   #endWait(waiting: Promise<unknown>): void {

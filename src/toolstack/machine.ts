@@ -14,6 +14,7 @@ import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import type { RegionGenerator } from "../processor/compiler/generator.ts";
 import { vcpuState } from "../processor/vcpu-state.ts";
+import { describeBoard } from "./board.ts";
 import type { ResolvedConfig } from "./config.ts";
 import type { ExitCount } from "./domain.ts";
 import type { KernelLoader } from "./kernel.ts";
@@ -125,7 +126,8 @@ export function buildMachine(options: MachineOptions): Machine {
     profile: config.profile,
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
-  const memoryMap = buildMemoryMap(config.memory);
+  const board = describeBoard(config, [true, true]);
+  const memoryMap = buildMemoryMap(config.memory, board);
   const displayBios = vgaBios();
   const vga = new Vga({ clock: hvm.clock, memory: hvm.deviceMemory(VIDEO_MEMORY_SIZE) });
   const power: NonNullable<PcOptions["power"]> = {
@@ -190,6 +192,7 @@ export function buildMachine(options: MachineOptions): Machine {
     floppies,
     units,
     memoryMap,
+    board,
     bootMenuMs: config.bootMenuMs,
     powerOff: () => hvm.powerOff(),
     eject: (position) => trays[position]?.openTray(),

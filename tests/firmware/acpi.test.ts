@@ -7,17 +7,11 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { acpiTables, facsTable, placed, rootPointer } from "../../src/firmware/acpi/tables.ts";
 import type { Board } from "../../src/firmware/board.ts";
+import { testBoard } from "../support/board.ts";
 
 const BASE = 0x7ff0000;
 const FACS = 0x7fff000;
-const BOARD: Board = {
-  memory: 128 << 20,
-  acpi: true,
-  apic: true,
-  hpet: true,
-  floppy: true,
-  serial: [0x3f8, 0x2f8, undefined, undefined],
-};
+const BOARD = testBoard(128 << 20, { apic: true, hpet: true, serial: [true, true] });
 
 const sum = (bytes: Uint8Array): number => bytes.reduce((a, b) => a + b, 0) & 0xff;
 

@@ -14,6 +14,7 @@ import type { FloppyDrive } from "../../src/hypervisor/backend.ts";
 import { HvmDomain } from "../../src/hypervisor/hvm-domain.ts";
 import type { StopReason } from "../../src/hypervisor/stop-reason.ts";
 import { MemoryBackend } from "../../src/toolstack/memory-backend.ts";
+import { testBoard } from "../support/board.ts";
 
 const MB = 1024 * 1024;
 const FLOPPY_BYTES = 1440 * 1024;
@@ -133,6 +134,7 @@ export async function runGuest(program: string, options: GuestOptions = {}): Pro
     floppies: [drive],
     units: [],
     memoryMap: buildMemoryMap(4 * MB),
+    board: testBoard(4 * MB),
     bootMenuMs: options.bootMenuMs ?? 0,
     powerOff: () => domain.powerOff(),
     activity: { instructions: () => domain.instructions(), displayGeneration: () => vga.guestGeneration },

@@ -7,6 +7,7 @@ import { buildImage } from "../../src/firmware/rombios/image.ts";
 import { type RomBiosDeps, romBios } from "../../src/firmware/rombios/rom.ts";
 import type { Rom, ServiceContext } from "../../src/firmware/service.ts";
 import { buildMemoryMap } from "../../src/firmware/vmxloader.ts";
+import { testBoard } from "../support/board.ts";
 import { FakeBus, FakeLine, FakeMemory, NO_SHADOW, NO_VIDEO } from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
@@ -118,6 +119,7 @@ export class Machine {
       floppies,
       units: [],
       memoryMap: buildMemoryMap(memoryBytes),
+      board: testBoard(memoryBytes),
       powerOff: () => {
         this.poweredOff++;
       },

@@ -13,6 +13,7 @@ import { SEG } from "../../src/isa/state.ts";
 import { DEFAULT_COMPILER } from "../../src/processor/compiler/compiler.ts";
 import { CR0, CR4, EFER } from "../../src/processor/registers.ts";
 import { Random } from "../oracle/random.ts";
+import { testBoard } from "../support/board.ts";
 import { fakeDisk, fakeFloppy } from "../support/device-fakes.ts";
 import { code, number, port } from "./code.ts";
 
@@ -277,6 +278,7 @@ export async function runScenario(
         floppies: [floppy],
         units: [disk],
         memoryMap: buildMemoryMap(RAM),
+        board: testBoard(RAM),
         powerOff: () => domain.powerOff(),
         directBoot: () => shake(),
       }),

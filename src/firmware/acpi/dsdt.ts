@@ -6,10 +6,11 @@ import {
   PIRQ_POSSIBLE,
   PM_BASE,
   pirqOf,
+  SERIAL,
   SLEEP_TYPE,
   SMBUS_BASE,
 } from "../../devices/pc-layout.ts";
-import { type Board, PCI_WINDOW, SERIAL_IRQS } from "../board.ts";
+import { type Board, PCI_WINDOW } from "../board.ts";
 import type { Term } from "./aml.ts";
 import * as aml from "./aml.ts";
 import * as resource from "./resources.ts";
@@ -122,9 +123,8 @@ function isaDevices({ floppy, serial }: Board): Term[] {
   ];
   if (floppy)
     devices.push(isaDevice("FDC0", "PNP0700", undefined, ports(0x3f0, 6), ports(0x3f7, 1), isaIrq(6), isaDma(2)));
-  serial.forEach((base, i) => {
-    if (base === undefined) return;
-    devices.push(isaDevice(`COM${i + 1}`, "PNP0501", i + 1, ports(base, 8), isaIrq(SERIAL_IRQS[i]!)));
+  SERIAL.forEach(({ base, irq }, i) => {
+    if (serial[i]) devices.push(isaDevice(`COM${i + 1}`, "PNP0501", i + 1, ports(base, 8), isaIrq(irq)));
   });
   return devices;
 }

@@ -1,6 +1,7 @@
 /** Builds the ROM image: assembles the stubs, lays the tables at their historical places, sets the checksum. */
 import { assemble } from "../assembler.ts";
 import { FIRMWARE_PORT } from "../service.ts";
+import { checksum } from "../tables/byte-writer.ts";
 import { BDA, EBDA, ENTRY, PORT, ROM } from "./layout.ts";
 import { BAUD_DIVISORS } from "./ports.ts";
 import { ROM_SOURCE } from "./stubs.ts";
@@ -34,6 +35,8 @@ const VIDEO_TABLE = [
   [0x2c, 0x28, 0x2d, 0x29, 0x2a, 0x2e, 0x1e, 0x29],
 ].flat();
 
+/** BIOS32 service directory: its length, and where its checksum stands. */
+const BIOS32 = { LENGTH: 16, CHECKSUM: 10 } as const;
 /** Installation check structure: its length, where its checksum stands, and what functions give that are not there. */
 const PLUG_AND_PLAY = { LENGTH: 0x21, CHECKSUM: 8, UNSUPPORTED: 0x82 } as const;
 
@@ -118,11 +121,6 @@ export const VECTORS: readonly (readonly [vector: number, target: string | numbe
   [0x77, "unexpected_irq"],
 ];
 
-/** What to add to bytes so that they sum to zero. */
-function checksumByte(bytes: Uint8Array): number {
-  return -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
-}
-
 export interface RomImage {
   readonly image: Uint8Array;
   /** Offset of a label of the stubs. Throws when there is none: the ROM is wrong. */
@@ -179,9 +177,11 @@ export function buildImage(font: Uint8Array): RomImage {
     image.set(word(offsets.get(vector) ?? 0), ENTRY.VECTORS + (0x18 + vector - 0x70) * 2);
   }
   const pnp = label("plug_and_play");
-  image[pnp + PLUG_AND_PLAY.CHECKSUM] = checksumByte(image.subarray(pnp, pnp + PLUG_AND_PLAY.LENGTH));
+  image[pnp + PLUG_AND_PLAY.CHECKSUM] = checksum(image.subarray(pnp, pnp + PLUG_AND_PLAY.LENGTH));
+  const bios32 = label("bios32_directory");
+  image[bios32 + BIOS32.CHECKSUM] = checksum(image.subarray(bios32, bios32 + BIOS32.LENGTH));
   image[ENTRY.CHECKSUM] = 0;
-  image[ENTRY.CHECKSUM] = checksumByte(image);
+  image[ENTRY.CHECKSUM] = checksum(image);
   const traps = new Map<string, number>();
   for (const [name, offset] of labels) {
     if (name.startsWith(TRAP_LABEL)) traps.set(name.slice(TRAP_LABEL.length), offset);

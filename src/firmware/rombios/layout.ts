@@ -79,6 +79,8 @@ export const EBDA = {
   BOOT_POINTER: 0x6c,
   MENU_DEADLINE: 0x70,
   BOOT_ENTRY_COUNT: 0x74,
+  /** Where a system that was suspended wants to be woken. */
+  WAKE_POINTER: 0x7a,
   ROM_SCAN: 0x78,
   /** Four words that INT 74h pushes for the mouse handler. */
   MOUSE_PACKET: 0x80,

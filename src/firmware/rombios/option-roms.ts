@@ -4,6 +4,7 @@
  */
 import type { Call } from "./call.ts";
 import { BDA, EBDA } from "./layout.ts";
+import { lockOptionRom, shadowOptionRom } from "./pci-setup.ts";
 
 /** Segments that are looked at, how far apart, and the header: signature, length in 512 bytes, entry, PnP header. */
 const SCAN = { FIRST: 0xc000, END: 0xf000, STEP: 0x80 } as const;
@@ -72,6 +73,7 @@ export function nextRom(call: Call): boolean {
     if (memory.read16(at) !== HEADER.SIGNATURE || bytes === 0 || at + bytes > SCAN.END * 16) continue;
     if (checksum(call, at, bytes) !== 0) continue;
     memory.write16(state, segment + Math.ceil(bytes / 16 / SCAN.STEP) * SCAN.STEP);
+    shadowOptionRom(call.context, at, bytes);
     setPointer(call, segment, HEADER.ENTRY);
     return true;
   }
@@ -84,6 +86,16 @@ function setPointer(call: Call, segment: number, offset: number): void {
   memory.write16(BDA.POINTER + 2, segment);
 }
 
+/** Nobody writes to the option ROMs any more. */
+export function lockRoms(call: Call): void {
+  const { memory, io } = call.context;
+  for (let segment: number = SCAN.FIRST; segment < SCAN.END; segment += SCAN.STEP) {
+    const at = segment * 16;
+    const bytes = memory.read8(at + HEADER.LENGTH) * HEADER.UNIT;
+    if (memory.read16(at) === HEADER.SIGNATURE && bytes !== 0) lockOptionRom(io, at, bytes);
+  }
+}
+
 /**
  * The ROM whose entry stands at 40:67h is initialized. Remembers what it boots; true when it wants to connect itself
  * with the call that 40:67h then points to, so that its disks are among the BIOS's.
@@ -91,6 +103,7 @@ function setPointer(call: Call, segment: number, offset: number): void {
 export function romInitialized(call: Call): boolean {
   const { memory } = call.context;
   const segment = memory.read16(BDA.POINTER + 2);
+  // It may have become shorter, or changed what it offers.
   let connects = false;
   for (const offset of expansions(call, segment)) {
     const at = call.far(segment, offset);

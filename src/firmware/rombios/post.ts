@@ -1,7 +1,11 @@
 /** Power-on self-test: brings devices, vectors and the BIOS data area to the state that boot sectors expect. */
+import { CMOS_S3_RESUME } from "../../devices/pc-layout.ts";
 import type { FloppyDrive } from "../../hypervisor/backend.ts";
 import type { E820Entry } from "../../hypervisor/initial-state.ts";
+import { FACS_WAKING_VECTOR } from "../acpi/tables.ts";
+import { acpiPlaces, type Board } from "../board.ts";
 import type { Service } from "../service.ts";
+import { settleCdDrive } from "./atapi-post.ts";
 import { Call, type Label } from "./call.ts";
 import type { CdServices } from "./cdrom.ts";
 import { COMMAND_BYTE, CONTROLLER, prepare, STEP } from "./conversation.ts";
@@ -12,8 +16,10 @@ import { KEYBOARD_STATUS } from "./keyboard.ts";
 import { BDA, CMOS, EBDA, ENTRY, KEYBOARD_BUFFER, PORT, ROM, RTC_BITS } from "./layout.ts";
 import { addressLine20On, baseBytes, extendedBytes } from "./memory-services.ts";
 import { initializeMouse } from "./mouse.ts";
-import { nextRom, resetScan, romInitialized } from "./option-roms.ts";
+import { lockRoms, nextRom, resetScan, romInitialized } from "./option-roms.ts";
+import { hasChipset, setUpPci, shadowSystemRom } from "./pci-setup.ts";
 import { findPorts } from "./ports.ts";
+import { writeTables } from "./post-tables.ts";
 import { writeText } from "./text.ts";
 import { ticksFromClock } from "./time.ts";
 
@@ -54,6 +60,7 @@ const SHUTDOWN_LABELS: Readonly<Record<number, string>> = {
   10: "shutdown_jump",
   11: "shutdown_iret",
   12: "shutdown_retf",
+  [CMOS_S3_RESUME.value]: "shutdown_wake",
 };
 
 const FLOPPY_NAMES = ["none", "360 KB", "1.2 MB", "720 KB", "1.44 MB", "2.88 MB"];
@@ -63,6 +70,9 @@ export interface PostDeps {
   readonly disks: DiskServices;
   readonly cds: CdServices;
   readonly memoryMap: readonly E820Entry[];
+  readonly board: Board;
+  /** The system ROM. */
+  readonly image: Uint8Array;
 }
 
 function writeVectors(call: Call, label: Label): void {
@@ -165,9 +175,36 @@ function prepareKeyboard(call: Call): void {
   ]);
 }
 
+/** The system ROM runs from memory that can be written from now on. */
+function shadow(call: Call, image: Uint8Array): void {
+  const { io, memory } = call.context;
+  if (!hasChipset(io)) return;
+  shadowSystemRom(io, "writable");
+  memory.write(ROM.BASE, image);
+}
+
+/** Out of suspend to RAM: memory is as it was, the chipset is not. The waking vector is a real-mode address. */
+function wake(call: Call, { board, memoryMap }: PostDeps): void {
+  const { cpu, memory, io } = call.context;
+  addressLine20On(call);
+  startControllers(call);
+  setUpPci(call.context, board);
+  shadowSystemRom(io, "locked");
+  lockRoms(call);
+  const vector = memory.read32(acpiPlaces(board.memory).facs + FACS_WAKING_VECTOR);
+  const segment = Math.floor(baseBytes(memoryMap) / 16);
+  memory.write16(segment * 16 + EBDA.WAKE_POINTER, vector & 0x0f);
+  memory.write16(segment * 16 + EBDA.WAKE_POINTER + 2, vector >>> 4);
+  cpu.loadSelector("ss", segment);
+  cpu.esp = EBDA.WAKE_POINTER;
+}
+
 function setUp(call: Call, label: Label, deps: PostDeps): void {
   addressLine20On(call);
   startControllers(call);
+  shadow(call, deps.image);
+  setUpPci(call.context, deps.board);
+  writeTables(call.context.memory, deps.board);
   writeDataArea(call, deps.memoryMap);
   writeVectors(call, label);
   const equipment =
@@ -207,6 +244,7 @@ export function postServices(label: Label, deps: PostDeps): Readonly<Record<stri
   return {
     reset: (context) => resume(new Call(context), label),
     post_setup: (context) => setUp(new Call(context), label, deps),
+    wake: (context) => wake(new Call(context), deps),
     post_rom: (context) => {
       const call = new Call(context);
       call.stubZero = !nextRom(call);
@@ -215,11 +253,16 @@ export function postServices(label: Label, deps: PostDeps): Readonly<Record<stri
       const call = new Call(context);
       call.stubZero = !romInitialized(call);
     },
-    post_disks: (context) => deps.disks.initialize(new Call(context)),
+    post_disks: (context) => {
+      for (const cd of deps.cds.drives) settleCdDrive(context.io, cd);
+      return deps.disks.initialize(new Call(context));
+    },
     post_finish: (context) => {
       const call = new Call(context);
       context.io.out(PORT.PIC1_DATA, 1, MASTER_MASK);
       context.io.out(PORT.PIC2_DATA, 1, SLAVE_MASK);
+      lockRoms(call);
+      if (hasChipset(context.io)) shadowSystemRom(context.io, "locked");
       writeText(call, banner(call, deps));
     },
   };

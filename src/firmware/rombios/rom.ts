@@ -1,8 +1,10 @@
 /** The system BIOS: 64 KB at F0000h, put together from its stubs (stubs.ts, image.ts) and its services (the other files). */
 import type { FloppyDrive, IdeUnit } from "../../hypervisor/backend.ts";
 import type { E820Entry } from "../../hypervisor/initial-state.ts";
+import type { Board } from "../board.ts";
 import { FONT_8X8 } from "../font/font.ts";
 import type { Rom, Service } from "../service.ts";
+import { powerServices } from "./apm.ts";
 import { bootServices } from "./boot.ts";
 import { menuServices } from "./boot-menu.ts";
 import { CdEmulation } from "./cd-emulation.ts";
@@ -16,6 +18,7 @@ import { systemServices } from "./int15.ts";
 import { keyboardServices } from "./int16.ts";
 import { ROM } from "./layout.ts";
 import { mouseServices } from "./mouse.ts";
+import { pciBiosServices } from "./pci-bios.ts";
 import { portServices } from "./ports.ts";
 import { postServices } from "./post.ts";
 import { timeServices } from "./time.ts";
@@ -29,6 +32,7 @@ export interface RomBiosDeps {
   /** Disks and CD drives by position: primary master, primary slave, secondary master, secondary slave. */
   readonly units: readonly (IdeUnit | undefined)[];
   readonly memoryMap: readonly E820Entry[];
+  readonly board: Board;
   /** How long POST waits for the boot menu's key, ms; default 0. The order of boot devices stands in CMOS. */
   readonly bootMenuMs?: number;
   /** Open the tray of the CD drive at a position. */
@@ -58,7 +62,16 @@ export function romBios(deps: RomBiosDeps): Rom {
   const cds = new CdServices(deps.units, (position) => deps.eject?.(position));
   const emulation = new CdEmulation(cds);
   const named: Readonly<Record<string, Service>> = {
-    ...postServices(label, { floppies: deps.floppies, disks, cds, memoryMap: deps.memoryMap }),
+    ...postServices(label, {
+      floppies: deps.floppies,
+      disks,
+      cds,
+      memoryMap: deps.memoryMap,
+      board: deps.board,
+      image,
+    }),
+    ...pciBiosServices(label),
+    ...powerServices(label, () => deps.powerOff()),
     ...bootServices(label, { ...deps, disks, cds, emulation }),
     ...menuServices({ disks, cds, bootMenuMs: deps.bootMenuMs ?? 0 }),
     ...diskServices(label, { floppies: new FloppyServices(deps.floppies), disks, cds, emulation }),

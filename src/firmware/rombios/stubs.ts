@@ -98,6 +98,9 @@ shutdown_retf:                   ; 0Ch
   mov ds, ax
   lss sp, [BDA_BASE + bda_pointer]
   retf
+shutdown_wake:                   ; 0FEh: out of suspend to RAM, where the system asked to be woken
+  trap wake
+  retf
 shutdown_boot:                   ; 4
   int 19h
 
@@ -599,6 +602,39 @@ plug_and_play_protected:
   retf
 `;
 
+/** Entries for protected mode, reached by far calls, and the directory by which systems find them. */
+const PROTECTED = `
+  align 16
+bios32_directory:
+  db '_32_'
+  dd ROM_BASE + bios32
+  db 0, 1                        ; revision, length in 16 bytes
+  db 0                           ; checksum, set when the image is built
+  db 0, 0, 0, 0, 0
+apm_16:
+  trap apm_16
+  retf
+apm_16_idle:
+  sti
+  hlt
+  retf
+  bits 32
+apm_32:
+  trap apm_32
+  retf
+apm_32_idle:
+  sti
+  hlt
+  retf
+bios32:
+  trap bios32
+  retf
+pci_protected:
+  trap pci_protected
+  retf
+  bits 16
+`;
+
 /** The fixed entry points, in the order of their addresses. */
 const ENTRIES = `
   org entry_copyright
@@ -656,4 +692,4 @@ const ENTRIES = `
 `;
 
 /** Assembly text of the ROM; the code that has no fixed place stands at `CODE_BASE`. */
-export const ROM_SOURCE = `org CODE_BASE\n${START}${HARDWARE}${SOFTWARE}${PLUG_AND_PLAY}${ENTRIES}`;
+export const ROM_SOURCE = `org CODE_BASE\n${START}${HARDWARE}${SOFTWARE}${PLUG_AND_PLAY}${PROTECTED}${ENTRIES}`;

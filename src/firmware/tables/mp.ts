@@ -3,6 +3,7 @@
  * Specification 1.4, chapter 4.
  */
 import { gsiOf, IO_APIC, LOCAL_APIC, PCI_PLACE, PIRQ_IRQS, pirqOf, SCI_IRQ } from "../../devices/pc-layout.ts";
+import type { ProcessorIdentity } from "../board.ts";
 import { ByteWriter, summed } from "./byte-writer.ts";
 
 const REVISION = 4;
@@ -22,12 +23,6 @@ const ISA_IRQS = 16;
 const CASCADE = 2;
 const PCI_DEVICES = 32;
 const PINS = 4;
-
-/** What CPUID tells of the processor. */
-export interface ProcessorIdentity {
-  readonly signature: number;
-  readonly features: number;
-}
 
 /** The configuration table. */
 export function mpTable({ signature, features }: ProcessorIdentity): Uint8Array {

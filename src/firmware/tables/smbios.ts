@@ -1,4 +1,5 @@
 /** SMBIOS 2.8: what management software reads about the machine. DMTF DSP0134 2.8.0. */
+import type { ProcessorIdentity } from "../board.ts";
 import { ByteWriter, checksum } from "./byte-writer.ts";
 
 const VERSION = { MAJOR: 2, MINOR: 8, BCD: 0x28 } as const;
@@ -44,8 +45,7 @@ export interface SmbiosFacts {
   readonly version: string;
   /** MM/DD/YYYY. */
   readonly date: string;
-  /** CPUID leaf 1: EAX and EDX; maker as leaf 0 tells. */
-  readonly processor: { readonly signature: number; readonly features: number; readonly maker: string };
+  readonly processor: ProcessorIdentity;
 }
 
 /** All structures, one after the other, with their number and the largest one's size. */
