@@ -63,7 +63,6 @@ function imageOn(backend: BlockBackend, start: number, size: number): BlockBacke
     write: () => Promise.reject(new Error("a CD cannot be written")),
     discard: () => Promise.resolve(),
     flush: () => Promise.resolve(),
-    discard: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
 }
