@@ -29,6 +29,8 @@ export interface RestoreOptions extends CreateOptions, SavedOptions {}
 export interface SaveOptions {
   /** Name and version of the program, for messages of the one that restores. */
   readonly program?: string;
+  /** What becomes of the domain, which does nothing more before that: it goes on (default), pauses, or is destroyed. */
+  readonly afterwards?: "continue" | "pause" | "destroy";
 }
 
 export interface CreateOptions {
@@ -138,8 +140,8 @@ export class Domain implements AsyncDisposable {
    * opened by their names; those that had none must be given again in `options.config`. Rejects with VmxonError("state") for
    * what is no saved domain, is damaged, or does not fit; nothing was changed then.
    */
-  static async restore(source: SaveSource, options: RestoreOptions = {}): Promise<Domain> {
-    const saved = await SavedDomain.open(source, options);
+  static async restore(source: SaveSource | SavedDomain, options: RestoreOptions = {}): Promise<Domain> {
+    const saved = source instanceof SavedDomain ? source : await SavedDomain.open(source, options);
     const domain = await Domain.#build(saved.given, saved.config, options, true);
     try {
       await saved.load(domain.#parts);
@@ -228,6 +230,11 @@ export class Domain implements AsyncDisposable {
     return this.#notices;
   }
 
+  /** Bytes of RAM. */
+  get memory(): number {
+    return this.#config.memory;
+  }
+
   /** Let the guest run. Returns at once; `exited` tells the end. Under the instruction clock it begins in the next turn. */
   start(): void {
     if (this.#state !== "created") throw new VmxonError("usage", `${this.name} was started already`);
@@ -305,8 +312,8 @@ export class Domain implements AsyncDisposable {
   }
 
   /**
-   * Write the domain to a stream. The guest stands still meanwhile, and goes on then: who wants it to go on elsewhere
-   * destroys it. Rejects with VmxonError("usage") when it is not running, or with what kept the stream from taking it.
+   * Write the domain to a stream. The guest stands still meanwhile. Rejects with VmxonError("usage") when it is not running,
+   * or with what kept the stream from taking it; the domain goes on then.
    */
   async saveTo(sink: SaveSink, options: SaveOptions = {}): Promise<void> {
     if (this.#state !== "running" && this.#state !== "paused")
@@ -314,6 +321,8 @@ export class Domain implements AsyncDisposable {
     const release = await this.#machine.hold();
     try {
       await saveDomain(this.#parts, sink, options.program ?? "the library");
+      if (options.afterwards === "destroy") this.#machine.destroy();
+      else if (options.afterwards === "pause") this.pause();
     } finally {
       release();
     }
