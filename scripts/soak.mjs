@@ -1,6 +1,7 @@
 // Hostile guests for a long time: `npm run soak -- [--minutes N] [--seed N] [--instructions N]`. Each seed makes one
 // domain with random code, tables and devices' ports; whatever it does must end as a stop of that domain. Prints seeds
 // of what went wrong, so that `--seed N --minutes 0` shows it again. A guest that keeps the host busy is one of them.
+// `npm run soak -- images [KILLS]` is for disk images: see soak-images.mjs.
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
@@ -82,7 +83,10 @@ function soak(minutes, first, instructions) {
   });
 }
 
-if (isMainThread) {
+if (isMainThread && process.argv[2] === "images") {
+  const { soakImages } = await import("./soak-images.mjs");
+  await runScript(() => soakImages(process.argv[3] === undefined ? undefined : Number(process.argv[3])));
+} else if (isMainThread) {
   await runScript(async () => {
     const { values } = parseArgs({
       options: {

@@ -170,6 +170,12 @@ export const RUN_OPTIONS: readonly Option[] = [
     },
   },
   {
+    names: ["-k"],
+    value: "LAYOUT",
+    help: "layout of the keyboard that the guest is set to, for --type: en-us, de, fr … (vmxon help config)",
+    apply: ({ config }, value) => applyConfigWord(config, `keymap=${value}`),
+  },
+  {
     names: ["--clock"],
     value: "real|instructions",
     help: "guest time follows the host, or counts instructions: every run the same",

@@ -1,14 +1,16 @@
 /** A domain's configuration: one table of keys, from which the library's types, `key=value` words and the help are made. */
 import { VmxonError } from "../common/errors.ts";
+import { DEFAULT_KEYMAP, KEYMAP_NAMES, type KeymapName } from "../devices/keymaps.ts";
 import type { BlockBackend } from "../hypervisor/backend.ts";
 import { CPU_MODEL_NAMES, type CpuModelName, DEFAULT_CPU_MODEL } from "../hypervisor/cpuid.ts";
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import { DRIVE_NAMES, type DriveKind, type DriveName, parseDiskSpec, plainKind } from "./disk-spec.ts";
 import { SERIAL_TARGET } from "./host.ts";
+import type { ImageFormat } from "./images/formats.ts";
+import type { ImageSource } from "./images/open.ts";
 import { didYouMean } from "./suggest.ts";
 
-/** An image: a name that the host opens (a path, a URL in pages), the bytes themselves, or a medium of your own. */
-export type ImageSource = string | Uint8Array | BlockBackend;
+export type { ImageSource } from "./images/open.ts";
 
 interface ValueTypes {
   text: string;
@@ -67,6 +69,8 @@ export const CONFIG_SCHEMA = {
     help: "milliseconds that the BIOS waits for F12 or Esc, which show the boot menu",
   },
   acpi: { type: "flag", initial: "1", help: "power management: ACPI timer, sleep states, power button" },
+  apic: { type: "flag", initial: "1", help: "local and I/O APIC, where the processor model has one" },
+  hpet: { type: "flag", initial: "1", help: "high precision event timers" },
   snapshot: { type: "flag", initial: "0", help: "1: writes to images are kept in memory and thrown away" },
   kernel: { type: "image", help: "Linux bzImage or multiboot kernel to boot directly" },
   ramdisk: { type: "images", help: "the kernel's initial ramdisk; multiboot modules, separated by commas" },
@@ -74,6 +78,13 @@ export const CONFIG_SCHEMA = {
   root: { type: "text", help: "added to the command line as root=…" },
   extra: { type: "text", help: "added to the command line" },
   serial: { type: "texts", help: "where COM1 (and COM2) lead: stdio, file:NAME or none" },
+  keymap: {
+    type: "choice",
+    choices: KEYMAP_NAMES,
+    initial: DEFAULT_KEYMAP,
+    help: "layout of the keyboard that the guest is set to, for typed text",
+  },
+  vmmouse: { type: "flag", initial: "1", help: "0: without the absolute pointer of VMware's backdoor (port 5658h)" },
   clock: {
     type: "choice",
     choices: ["real", "instructions"],
@@ -123,6 +134,10 @@ export interface DriveConfig {
   readonly source: ImageSource | undefined;
   readonly kind: DriveKind;
   readonly access: "rw" | "r";
+  /** Undefined: the format is found by looking. */
+  readonly format?: ImageFormat | undefined;
+  /** The internal snapshot of the image that is shown. */
+  readonly internal?: string | undefined;
 }
 
 export type BootDevice = "floppy" | "disk" | "cdrom";
@@ -134,6 +149,8 @@ export interface ResolvedConfig {
   readonly memory: number;
   readonly cpuModel: CpuModelName;
   readonly acpi: boolean;
+  readonly apic: boolean;
+  readonly hpet: boolean;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
   readonly boot: readonly BootDevice[];
   /** Firmware instead of the built-in one. */
@@ -147,6 +164,8 @@ export interface ResolvedConfig {
   readonly commandLine: string;
   /** Target of COM1 and COM2; undefined is none. */
   readonly serial: readonly (string | undefined)[];
+  readonly keymap: KeymapName;
+  readonly vmmouse: boolean;
   readonly clock: "real" | "instructions";
   /** Executions until code is compiled; 0: never. */
   readonly compileAfter: number;
@@ -320,9 +339,9 @@ class Reader {
 }
 
 function checkSource(key: string, value: unknown): ImageSource {
-  if (typeof value === "string" || value instanceof Uint8Array) return value;
+  if (typeof value === "string" || value instanceof Uint8Array || value instanceof Blob) return value;
   if (typeof value === "object" && value !== null && "read" in value && "size" in value) return value as BlockBackend;
-  return fail(key, value, "must be the name of an image, a Uint8Array or a BlockBackend");
+  return fail(key, value, "must be the name of an image, a Uint8Array, a Blob or a BlockBackend");
 }
 
 const BOOT_LETTERS: Readonly<Record<string, BootDevice>> = { a: "floppy", c: "disk", d: "cdrom" };
@@ -361,8 +380,8 @@ function drives(reader: Reader): Partial<Record<DriveName, DriveConfig>> {
   const disc = reader.image("cdrom");
   if (disc !== undefined) add("hdc", { source: disc, kind: "cdrom", access: "r" });
   for (const text of reader.texts("disk")) {
-    const spec = parseDiskSpec(text);
-    add(spec.drive, { source: spec.target, kind: spec.kind, access: spec.access });
+    const { drive, target, ...spec } = parseDiskSpec(text);
+    add(drive, { source: target, ...spec });
   }
   return found;
 }
@@ -405,6 +424,8 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     memory: reader.size("memory"),
     cpuModel: reader.choice<CpuModelName>("cpuid"),
     acpi: reader.flag("acpi"),
+    apic: reader.flag("apic"),
+    hpet: reader.flag("hpet"),
     drives: found,
     boot: bootOrder(reader.text("boot") ?? (hasCdDrive ? "acd" : "ac")),
     bios,
@@ -415,6 +436,8 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     ramdisk,
     commandLine,
     serial: serialTargets(reader.texts("serial")),
+    keymap: reader.choice<KeymapName>("keymap"),
+    vmmouse: reader.flag("vmmouse"),
     clock,
     compileAfter,
     lockstep: reader.choice<"none" | "lockstep">("check") === "lockstep",

@@ -24,6 +24,7 @@ import { FirmwareLog } from "./firmware-log.ts";
 import type { KernelLoader } from "./kernel.ts";
 import type { KeyboardPort, KeyQueue } from "./keyboard.ts";
 import type { LoadedKernel } from "./loader.ts";
+import type { MousePort } from "./mouse.ts";
 import { shapeProblem } from "./saved/shape.ts";
 import { hashPlain } from "./state-hash.ts";
 
@@ -42,6 +43,7 @@ export interface Machine {
   readonly display: Display;
   readonly keyboard: KeyboardPort;
   readonly keyQueue: KeyQueue;
+  readonly mouse: MousePort;
   /** Bytes for the guest, one function for each serial port: it returns how many were taken. */
   readonly serialInputs: readonly ((bytes: Uint8Array) => number)[];
   /** Trays of the CD drives among hda to hdd, by number. */
@@ -131,6 +133,7 @@ export function buildMachine(options: MachineOptions): Machine {
   const hvm = new HvmDomain({
     memory: config.memory,
     clock: config.clock,
+    apic: config.apic,
     cpuModel: config.cpuModel,
     compiler: { ...DEFAULT_COMPILER, threshold: config.compileAfter, generator: options.generator },
     lockstep: config.lockstep,
@@ -167,6 +170,8 @@ export function buildMachine(options: MachineOptions): Machine {
     a20: { set: (level) => hvm.setA20(level) },
     shadow: hvm.physical,
     reset: (hard) => guestReset(hard),
+    apic: hvm.apic,
+    hpet: config.hpet,
     power: config.acpi ? power : undefined,
     floppies,
     units,
@@ -174,6 +179,8 @@ export function buildMachine(options: MachineOptions): Machine {
     vga,
     // The Bochs BIOS reads a display's expansion ROM in a way that works on Bochs alone: others find it at C0000h.
     ...(!firmware.bios && { vgaRom: displayBios.image }),
+    keymap: config.keymap,
+    ...(config.vmmouse && { registers: hvm.registers }),
     wallOffsetMs: config.wallOffset,
     bootOrder: config.boot,
     debug: log,
@@ -260,6 +267,13 @@ export function buildMachine(options: MachineOptions): Machine {
       },
       type: (text) => pc.typist.type(text),
       press: (codes) => (codes.includes(POWER_KEY) ? powerButton() : pc.typist.press(codes)),
+    },
+    mouse: {
+      get absolute() {
+        return pc.pointer?.absolute ?? false;
+      },
+      move: (dx, dy, dz, buttons) => pc.mouse.move(dx, dy, dz, buttons),
+      moveTo: (x, y, dz, buttons) => pc.pointer?.moveTo(x, y, dz, buttons),
     },
     serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
     trays,
