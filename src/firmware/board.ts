@@ -18,6 +18,9 @@ export interface Board {
   readonly apic: boolean;
   readonly hpet: boolean;
   readonly floppy: boolean;
+  /** First ports of power management and of its SMBus host: where the firmware puts them. */
+  readonly powerPorts: number;
+  readonly smbusPorts: number;
   /** Which of COM1–COM4 there are. */
   readonly serial: readonly boolean[];
   readonly processor: ProcessorIdentity;

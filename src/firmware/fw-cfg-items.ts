@@ -9,6 +9,8 @@ const RAM = 1;
 const MB = 0x100000;
 /** Commands of "etc/table-loader" (QEMU docs/specs/acpi_hw_reduced and bios-linker-loader): 128 bytes each. */
 const LOADER = { ALLOCATE: 1, ADD_POINTER: 2, ADD_CHECKSUM: 3, BYTES: 128, NAME_BYTES: 56 } as const;
+/** Where SeaBIOS puts power management and its SMBus host. */
+const SEABIOS_PORTS = { powerPorts: 0x600, smbusPorts: 0x700 } as const;
 const ZONE = { HIGH: 1, FSEG: 2 } as const;
 const RSDP_ALIGNMENT = 16;
 const TABLES = "etc/acpi/tables";
@@ -24,7 +26,7 @@ const number = (value: number, bytes: number): Uint8Array => new ByteWriter().pu
 
 /** ACPI tables, and the commands by which firmware places them. */
 function acpiFiles(board: Board): [string, Uint8Array][] {
-  const block = acpiTables(board);
+  const block = acpiTables({ ...board, ...SEABIOS_PORTS });
   const commands: Uint8Array[] = [];
   const command = (kind: number, names: readonly string[], write: (out: ByteWriter) => void): void => {
     const out = new ByteWriter().put(kind, 4);

@@ -1,4 +1,5 @@
 /** The machine of a configuration as firmware tables describe it. */
+import { PM_BASE, SMBUS_BASE } from "../devices/pc-layout.ts";
 import type { Board, ProcessorIdentity } from "../firmware/board.ts";
 import { type CpuModelName, cpuid } from "../hypervisor/cpuid.ts";
 import type { ResolvedConfig } from "./config.ts";
@@ -26,6 +27,8 @@ export function describeBoard(config: ResolvedConfig, serial: readonly boolean[]
     apic: config.apic && (processor.features & FEATURE_APIC) !== 0,
     hpet: config.hpet,
     floppy: true,
+    powerPorts: PM_BASE,
+    smbusPorts: SMBUS_BASE,
     serial,
     processor,
   };

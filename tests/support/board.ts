@@ -1,4 +1,5 @@
 /** A machine for tests of the firmware. */
+import { PM_BASE, SMBUS_BASE } from "../../src/devices/pc-layout.ts";
 import type { Board } from "../../src/firmware/board.ts";
 
 /** A PC with ACPI, no APIC and one serial port. */
@@ -9,6 +10,8 @@ export function testBoard(memory: number, changes: Partial<Board> = {}): Board {
     apic: false,
     hpet: false,
     floppy: true,
+    powerPorts: PM_BASE,
+    smbusPorts: SMBUS_BASE,
     serial: [true],
     processor: { signature: 0x634, features: 0x0183_f9ff, maker: "GenuineVMXON" },
     ...changes,

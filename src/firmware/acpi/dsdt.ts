@@ -4,11 +4,9 @@ import {
   PCI_PLACE,
   PIRQ_COUNT,
   PIRQ_POSSIBLE,
-  PM_BASE,
   pirqOf,
   SERIAL,
   SLEEP_TYPE,
-  SMBUS_BASE,
 } from "../../devices/pc-layout.ts";
 import { type Board, PCI_WINDOW } from "../board.ts";
 import type { Term } from "./aml.ts";
@@ -99,7 +97,7 @@ function isaDevice(name: string, id: string, uid: number | undefined, ...resourc
 }
 
 /** What hangs on the ISA bridge. */
-function isaDevices({ floppy, serial }: Board): Term[] {
+function isaDevices({ floppy, powerPorts, smbusPorts, serial }: Board): Term[] {
   const { ports, isaIrq, isaDma } = resource;
   const devices = [
     isaDevice("PIC", "PNP0000", undefined, ports(0x20, 2), ports(0xa0, 2), ports(0x4d0, 2), isaIrq(2)),
@@ -117,8 +115,8 @@ function isaDevices({ floppy, serial }: Board): Term[] {
       ports(0x80, 1),
       ports(0x92, 1),
       ports(0xb2, 2),
-      ports(PM_BASE, PM_PORTS),
-      ports(SMBUS_BASE, SMBUS_PORTS),
+      ports(powerPorts, PM_PORTS),
+      ports(smbusPorts, SMBUS_PORTS),
     ),
   ];
   if (floppy)
@@ -173,7 +171,7 @@ function sleep(state: keyof typeof SLEEP_TYPE): Term {
 /** The definition block's terms. */
 export function dsdtTerms(board: Board): Term {
   return [
-    ...aml.scope("\\_PR", aml.processor("CPU0", 0, PM_BASE + PROCESSOR_BLOCK.OFFSET, PROCESSOR_BLOCK.BYTES)),
+    ...aml.scope("\\_PR", aml.processor("CPU0", 0, board.powerPorts + PROCESSOR_BLOCK.OFFSET, PROCESSOR_BLOCK.BYTES)),
     ...aml.scope(
       "\\_SB",
       hostBridge(board),

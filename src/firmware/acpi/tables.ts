@@ -8,7 +8,6 @@ import {
   IO_APIC,
   LOCAL_APIC,
   PIRQ_POSSIBLE,
-  PM_BASE,
   SCI_IRQ,
   SMI_COMMAND,
   SMI_COMMAND_PORT,
@@ -136,8 +135,8 @@ class Writer {
 /** Where the FACS is: at an address, or at an offset in the same block. */
 type FacsPlace = { readonly address: number } | { readonly offset: number };
 
-/** Fixed description, in the form of ACPI 1.0 or of ACPI 2.0 and later (5.2.9). */
-function fadt(out: Writer, version: 1 | 3, dsdt: number, facs: FacsPlace): number {
+/** Fixed description, in the form of ACPI 1.0 or of ACPI 2.0 and later (5.2.9); `base` is where its registers stand. */
+function fadt(out: Writer, version: 1 | 3, dsdt: number, facs: FacsPlace, base: number): number {
   const v3 = version === 3;
   const putFacs = (size: 4 | 8): void => {
     if ("address" in facs) out.put(facs.address, size);
@@ -154,12 +153,12 @@ function fadt(out: Writer, version: 1 | 3, dsdt: number, facs: FacsPlace): numbe
     out.put(SMI_COMMAND.ACPI_ENABLE, 1);
     out.put(SMI_COMMAND.ACPI_DISABLE, 1);
     out.put(0, 2);
-    out.put(PM_BASE + PM.EVENT, 4);
+    out.put(base + PM.EVENT, 4);
     out.put(0, 4);
-    out.put(PM_BASE + PM.CONTROL, 4);
+    out.put(base + PM.CONTROL, 4);
     out.put(0, 8);
-    out.put(PM_BASE + PM.TIMER, 4);
-    out.put(PM_BASE + PM.GPE0, 4);
+    out.put(base + PM.TIMER, 4);
+    out.put(base + PM.GPE0, 4);
     out.put(0, 4);
     out.put(PM.EVENT_BYTES, 1);
     out.put(PM.CONTROL_BYTES, 1);
@@ -181,13 +180,13 @@ function fadt(out: Writer, version: 1 | 3, dsdt: number, facs: FacsPlace): numbe
     out.put(0, 3);
     putFacs(8);
     out.pointer(dsdt, 8);
-    out.address(GAS.IO, 8 * PM.EVENT_BYTES, PM_BASE + PM.EVENT);
+    out.address(GAS.IO, 8 * PM.EVENT_BYTES, base + PM.EVENT);
     out.address(GAS.IO, 0, 0);
-    out.address(GAS.IO, 8 * PM.CONTROL_BYTES, PM_BASE + PM.CONTROL);
+    out.address(GAS.IO, 8 * PM.CONTROL_BYTES, base + PM.CONTROL);
     out.address(GAS.IO, 0, 0);
     out.address(GAS.IO, 0, 0);
-    out.address(GAS.IO, 8 * PM.TIMER_BYTES, PM_BASE + PM.TIMER);
-    out.address(GAS.IO, 8 * PM.GPE0_BYTES, PM_BASE + PM.GPE0);
+    out.address(GAS.IO, 8 * PM.TIMER_BYTES, base + PM.TIMER);
+    out.address(GAS.IO, 8 * PM.GPE0_BYTES, base + PM.GPE0);
     out.address(GAS.IO, 0, 0);
     out.put(0, FADT_BYTES.V3 - (out.here - start));
   });
@@ -245,8 +244,8 @@ export function acpiTables(board: Board, facsAddress?: number): TableBlock {
     for (const byte of dsdtTerms(board)) out.bytes.push(byte);
   });
   const others = [...(board.apic ? [madt(out)] : []), ...(board.hpet ? [hpet(out)] : [])];
-  const fadt1 = fadt(out, 1, dsdt, facs);
-  const fadt3 = fadt(out, 3, dsdt, facs);
+  const fadt1 = fadt(out, 1, dsdt, facs, board.powerPorts);
+  const fadt3 = fadt(out, 3, dsdt, facs, board.powerPorts);
   const rsdt = out.table("RSDT", 1, () => {
     for (const table of [fadt1, ...others]) out.pointer(table, 4);
   });
