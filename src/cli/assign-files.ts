@@ -14,6 +14,11 @@ function free<K extends keyof DomainConfig>(config: DomainConfig, keys: readonly
   return key;
 }
 
+/** Drives for disks: the third one is the CD drive where there is one. */
+function diskDrives(config: DomainConfig): readonly (typeof DISK_DRIVES)[number][] {
+  return config.cdrom === undefined ? DISK_DRIVES : DISK_DRIVES.filter((drive) => drive !== "hdc");
+}
+
 /** Put each file into the configuration. Rejects with VmxonError that names the file and what is wrong with it. */
 export async function assignFiles(files: readonly string[], config: DomainConfig, host: Host): Promise<void> {
   for (const file of files) {
@@ -25,8 +30,12 @@ export async function assignFiles(files: readonly string[], config: DomainConfig
       await backend.close();
     }
     if (kind === "floppy") config[free(config, FLOPPY_DRIVES, file, "floppy")] = file;
-    else if (kind === "disk") config[free(config, DISK_DRIVES, file, "disk")] = file;
-    else if (kind !== "ramdisk") {
+    else if (kind === "disk") config[free(config, diskDrives(config), file, "disk")] = file;
+    else if (kind === "cdrom") {
+      config[free(config, ["cdrom"], file, "CD")] = file;
+      // Who names a CD wants to boot it, unless told otherwise.
+      config.boot ??= "dac";
+    } else if (kind !== "ramdisk") {
       if (config.kernel !== undefined)
         throw new VmxonError("usage", `${file}: a kernel was given already; leave one out.`);
       config.kernel = file;

@@ -4,7 +4,7 @@ import { RUN_OPTIONS } from "./options.ts";
 
 const COMMANDS = `vmxon: runs unmodified x86 operating systems
 
-  vmxon run FILE…          boot a floppy image, disk image or kernel; the kind is guessed
+  vmxon run FILE…          boot a floppy, disk or CD image, or a kernel; the kind is guessed
   vmxon disasm FILE        show a file as x86 instructions
   vmxon help [run|disasm|config]
   vmxon --version

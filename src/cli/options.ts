@@ -9,7 +9,9 @@ import { didYouMean } from "../toolstack/suggest.ts";
 export type Step =
   | { readonly kind: "expect"; readonly pattern: RegExp }
   | { readonly kind: "type"; readonly text: string }
-  | { readonly kind: "press"; readonly chord: string };
+  | { readonly kind: "press"; readonly chord: string }
+  | { readonly kind: "wait"; readonly ms: number }
+  | { readonly kind: "screenshot"; readonly file: string };
 
 export interface RunOptions {
   /** Files whose kind is to be guessed. */
@@ -43,6 +45,12 @@ function choice<const C extends string>(option: string, value: string, choices: 
   return found ?? usage(`${option}=${value}: write ${choices.map((item) => `${option}=${item}`).join(" or ")}.`);
 }
 
+function milliseconds(option: string, value: string): number {
+  const seconds = Number(value);
+  if (!(seconds > 0)) usage(`${option}=${value}: write a number of seconds, such as ${option}=30.`);
+  return seconds * 1000;
+}
+
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\n", t: "\t", e: "\x1b", b: "\b", "\\": "\\" };
 
 /** `dir\n` as it is written in a shell's quotes. */
@@ -62,7 +70,7 @@ function pattern(text: string): RegExp {
   }
 }
 
-const image = (key: "fda" | "fdb" | "hda" | "hdb" | "hdc" | "hdd" | "kernel", help: string): Option => ({
+const image = (key: "cdrom" | "fda" | "fdb" | "hda" | "hdb" | "hdc" | "hdd" | "kernel", help: string): Option => ({
   names: [`-${key}`],
   value: "FILE",
   help,
@@ -93,10 +101,11 @@ export const RUN_OPTIONS: readonly Option[] = [
   image("hdb", "second disk"),
   image("hdc", "third disk (second IDE channel)"),
   image("hdd", "fourth disk"),
+  image("cdrom", "CD or DVD in a drive on the second IDE channel (hdc)"),
   {
     names: ["-boot"],
     value: "ORDER",
-    help: "boot devices in order: a floppy, c disk (default ac)",
+    help: "boot devices in order: a floppy, c disk, d CD (default ac, with a CD drive acd)",
     apply: ({ config }, value) => {
       config.boot = value.replace(/^order=/, "");
     },
@@ -183,13 +192,23 @@ export const RUN_OPTIONS: readonly Option[] = [
     },
   },
   {
+    names: ["--wait"],
+    value: "SECONDS",
+    help: "let so much guest time pass",
+    apply: ({ steps }, value) => steps.push({ kind: "wait", ms: milliseconds("--wait", value) }),
+  },
+  {
+    names: ["--screenshot"],
+    value: "FILE",
+    help: "write the picture to a PNG file: in order of appearance, without a script at the end",
+    apply: ({ steps }, value) => steps.push({ kind: "screenshot", file: value }),
+  },
+  {
     names: ["--timeout"],
     value: "SECONDS",
     help: "how long each --expect waits (default 60); guest time with --clock=instructions",
     apply: (options, value) => {
-      const seconds = Number(value);
-      if (!(seconds > 0)) usage(`--timeout=${value}: write a number of seconds, such as --timeout=30.`);
-      options.timeout = seconds * 1000;
+      options.timeout = milliseconds("--timeout", value);
     },
   },
   {
@@ -227,7 +246,6 @@ export const RUN_OPTIONS: readonly Option[] = [
 
 /** Options of QEMU that people will try, with what to say about them. */
 const ABSENT: Readonly<Record<string, string>> = {
-  cdrom: "CD images are not supported yet",
   drive: "write -hda FILE or -fda FILE instead",
   smp: "domains have one processor so far",
   net: "network adapters are not supported yet",

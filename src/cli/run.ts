@@ -1,5 +1,5 @@
 /** `vmxon run`: builds a domain from the command line, shows it, plays its script and reports its end. */
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { VmxonError } from "../common/errors.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
@@ -56,11 +56,15 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     if (!terminal) domain.onNotice(say);
     domain.start();
-    if (options.steps.length > 0) {
+    if (options.steps.some(({ kind }) => kind !== "screenshot")) {
       failure = await playScript(domain, options);
       leave();
+      reason = await domain.exited;
+    } else {
+      reason = await domain.exited;
+      // Pictures without a script are taken of what the guest leaves behind.
+      failure = await playScript(domain, options);
     }
-    reason = await domain.exited;
   } finally {
     terminal?.close();
     for (const signal of Object.keys(SIGNALS)) process.off(signal, signalled);
@@ -83,9 +87,9 @@ export async function run(args: readonly string[]): Promise<number> {
 }
 
 function requireSomethingToBoot({ config }: RunOptions): void {
-  const { fda, fdb, hda, hdb, hdc, hdd, disk, kernel } = config;
-  if ([fda, fdb, hda, hdb, hdc, hdd, disk, kernel].some((image) => image !== undefined)) return;
-  throw new VmxonError("usage", "nothing to boot. Type: vmxon run FILE (a floppy image, disk image or kernel)");
+  const { fda, fdb, hda, hdb, hdc, hdd, cdrom, disk, kernel } = config;
+  if ([fda, fdb, hda, hdb, hdc, hdd, cdrom, disk, kernel].some((image) => image !== undefined)) return;
+  throw new VmxonError("usage", "nothing to boot. Type: vmxon run FILE (a floppy, disk or CD image, or a kernel)");
 }
 
 /** A domain without a name has that of what it boots. */
@@ -114,12 +118,23 @@ function chooseScreen(options: RunOptions): boolean {
   return onTerminal;
 }
 
+async function writePicture(domain: Domain, file: string): Promise<void> {
+  const picture = await domain.screen.png();
+  try {
+    writeFileSync(file, picture);
+  } catch (cause) {
+    throw new VmxonError("io", `${file}: the screenshot cannot be written: ${(cause as Error).message}`, { cause });
+  }
+}
+
 /** Do the steps in order; the error that ended them early. */
 async function playScript(domain: Domain, options: RunOptions): Promise<Error | undefined> {
   try {
     for (const step of options.steps) {
       if (step.kind === "expect") await domain.waitFor(step.pattern, { timeout: options.timeout });
       else if (step.kind === "press") await domain.keyboard.press(step.chord);
+      else if (step.kind === "wait") await domain.wait(step.ms);
+      else if (step.kind === "screenshot") await writePicture(domain, step.file);
       else if (options.nographic) domain.serial[0]?.write(step.text.replaceAll("\n", "\r"));
       else await domain.keyboard.type(step.text);
     }

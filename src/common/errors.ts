@@ -7,10 +7,12 @@ export type ErrorCode =
   | "image"
   | "kernel"
   | "io"
+  | "busy"
   | "firmware"
   | "guest"
   | "entry"
   | "unsupported"
+  | "state"
   | "internal";
 
 export class VmxonError extends Error {

@@ -576,7 +576,7 @@ export class AtaDisk implements AtaDevice {
   state(): AtaDiskState {
     return {
       ...copyPlain(this.s),
-      port: this.port.state(this.s.activity !== "idle"),
+      port: this.port.state(this.s.activity === "writing"),
       power: this.power.state(),
       smart: this.smart.state(),
     };

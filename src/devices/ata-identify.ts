@@ -1,4 +1,4 @@
-/** The 256 words with which a disk describes itself. ATA/ATAPI-6 (T13/1410D), 8.15; word numbers are its. */
+/** The 256 words with which disks and CD drives describe themselves. ATA/ATAPI-6 (T13/1410D), 8.15 and 8.16. */
 import type { Geometry } from "../hypervisor/backend.ts";
 import { HIGHEST_MODE, TRANSFER_MODE } from "./ata-commands.ts";
 
@@ -9,7 +9,7 @@ export const MAX_LBA28 = 0x0fff_ffff;
 export const IDENTITY_BYTES = 512;
 
 /** Words 82 and 85: features that are supported, and those of them that are on. */
-export const FEATURE_1 = {
+const FEATURE_1 = {
   SMART: 1 << 0,
   POWER: 1 << 3,
   PACKET: 1 << 4,
@@ -34,12 +34,13 @@ const DISK_FEATURE_1 =
   FEATURE_1.READ_BUFFER |
   FEATURE_1.NOP;
 /** Bit 14 of words 50, 83, 84, 87 and 93 says that they are valid. */
-export const VALID = 1 << 14;
+const VALID = 1 << 14;
 const FIXED_DISK = 1 << 6;
 /** Word 49: DMA, LBA, IORDY, and standby times as the standard has them. */
 const CAPABILITY = { DMA: 1 << 8, LBA: 1 << 9, IORDY: 1 << 11, STANDBY_TIMES: 1 << 13 } as const;
 /** Words 54–58, 64–70 and 88 are valid. */
-export const FIELDS_VALID = (1 << 0) | (1 << 1) | (1 << 2);
+const CURRENT_GEOMETRY_VALID = 1 << 0;
+const FIELDS_VALID = CURRENT_GEOMETRY_VALID | (1 << 1) | (1 << 2);
 const MULTIPLE_VALID = 1 << 8;
 /** PIO modes 3 and 4. */
 const ADVANCED_PIO = 3;
@@ -54,6 +55,7 @@ const MINOR_VERSION = 0x19;
 const RESET_RESULT = { DEVICE_0: VALID | 0x0b, DEVICE_1: VALID | 0x0b00 } as const;
 /** Low byte of word 255, which says that its high byte is a checksum. */
 const SIGNATURE = 0xa5;
+/** Of all our drives. */
 export const FIRMWARE_REVISION = "1.0";
 
 /** What the words say. */
@@ -77,7 +79,7 @@ export interface AtaIdentity {
 }
 
 /** Write `text` as ATA strings are: ASCII, padded with blanks, the first character of a pair in the high byte. */
-export function putString(words: Uint16Array, first: number, count: number, text: string): void {
+function putString(words: Uint16Array, first: number, count: number, text: string): void {
   const padded = text.padEnd(count * 2).slice(0, count * 2);
   const code = (i: number): number => {
     const c = padded.charCodeAt(i);
@@ -92,7 +94,7 @@ function putLong(words: Uint16Array, first: number, value: number): void {
 }
 
 /** Words 63–68 and 88: transfer modes and their times, which disks and packet devices share. */
-export function putTransferModes(words: Uint16Array, dmaMode: number): void {
+function putTransferModes(words: Uint16Array, dmaMode: number): void {
   const upTo = (mode: number): number => (1 << (mode + 1)) - 1;
   const selected = (kind: number): number =>
     (dmaMode & ~TRANSFER_MODE.MODE) === kind ? 1 << (8 + (dmaMode & TRANSFER_MODE.MODE)) : 0;
@@ -106,14 +108,14 @@ export function putTransferModes(words: Uint16Array, dmaMode: number): void {
 }
 
 /** Words 80, 81 and 93. */
-export function putVersions(words: Uint16Array, unit: 0 | 1): void {
+function putVersions(words: Uint16Array, unit: 0 | 1): void {
   words[80] = VERSIONS;
   words[81] = MINOR_VERSION;
   words[93] = unit === 0 ? RESET_RESULT.DEVICE_0 : RESET_RESULT.DEVICE_1;
 }
 
 /** Store the words in `target`, with a checksum that makes all bytes add up to zero. */
-export function sealIdentity(words: Uint16Array, target: Uint8Array): void {
+function sealIdentity(words: Uint16Array, target: Uint8Array): void {
   let sum = SIGNATURE;
   for (let i = 0; i < 255; i++) {
     const word = words[i]!;
@@ -161,5 +163,33 @@ export function identify(target: Uint8Array, identity: AtaIdentity): void {
   words[87] = VALID;
   putLong(words, 100, sectors % 2 ** 32);
   putLong(words, 102, Math.floor(sectors / 2 ** 32));
+  sealIdentity(words, target);
+}
+
+/** Word 0 of a CD drive: packet device, CD-ROM, removable, data request within 50 µs, packets of 12 bytes (8.16.8). */
+const PACKET_CONFIGURATION = (2 << 14) | (5 << 8) | (1 << 7) | (2 << 5);
+const PACKET_FEATURE_1 = FEATURE_1.POWER | FEATURE_1.PACKET | FEATURE_1.DEVICE_RESET;
+
+/** What the words of a packet device say. */
+export type PacketIdentity = Pick<AtaIdentity, "unit" | "model" | "serial" | "dmaMode">;
+
+/** IDENTIFY PACKET DEVICE of a CD drive (8.16): fill the first 512 bytes of `target`. */
+export function identifyPacket(target: Uint8Array, identity: PacketIdentity): void {
+  const words = new Uint16Array(256);
+  words[0] = PACKET_CONFIGURATION;
+  putString(words, 10, 10, identity.serial.padStart(20));
+  putString(words, 23, 4, FIRMWARE_REVISION);
+  putString(words, 27, 20, identity.model);
+  words[49] = CAPABILITY.DMA | CAPABILITY.LBA | CAPABILITY.IORDY;
+  words[50] = VALID;
+  words[51] = PIO_MODE;
+  words[53] = FIELDS_VALID & ~CURRENT_GEOMETRY_VALID;
+  putTransferModes(words, identity.dmaMode);
+  putVersions(words, identity.unit);
+  words[82] = PACKET_FEATURE_1;
+  words[83] = VALID;
+  words[84] = VALID;
+  words[85] = PACKET_FEATURE_1;
+  words[87] = VALID;
   sealIdentity(words, target);
 }

@@ -254,10 +254,14 @@ export class AtaInterface {
     this.s = powerOn();
   }
 
-  /** `keepData`: the command is still in need of its data. */
-  state(keepData: boolean): AtaInterfaceState {
+  /** `storing`: the host is at work on the data. */
+  state(storing: boolean): AtaInterfaceState {
     const { buffer, ...rest } = this.s;
-    return { ...copyPlain(rest), buffer: keepData ? buffer.slice(0, rest.length) : NO_BUFFER.slice() };
+    // What lies behind data that are on their way in is left over from other commands.
+    let valid = 0;
+    if (rest.phase === "out" || rest.phase === "dmaOut") valid = rest.position;
+    else if (rest.phase !== "none" || storing) valid = rest.length;
+    return { ...copyPlain(rest), buffer: buffer.slice(0, valid) };
   }
 
   restore(state: AtaInterfaceState): void {

@@ -2,7 +2,7 @@
  * An IDE channel: two register blocks, up to two devices, one interrupt, one bus-master engine. Which device answers what
  * follows ATA/ATAPI-6 (T13/1410D), 7 and 9.16 (single device configurations).
  */
-import type { Disk } from "../hypervisor/backend.ts";
+import type { IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock, Timer } from "../hypervisor/clock.ts";
 import type { AccessSize, GuestMemory, InterruptLine, PortDevice, Stateful } from "../hypervisor/device.ts";
 import { restoreTimer, timerState } from "../hypervisor/timer-state.ts";
@@ -10,6 +10,7 @@ import { ATA_COMMANDS, ATA_CONTROL, ATA_DEVICE } from "./ata-commands.ts";
 import type { AtaDevice } from "./ata-device.ts";
 import { AtaDisk } from "./ata-disk.ts";
 import type { AtaInterface } from "./ata-interface.ts";
+import { AtapiCdrom } from "./atapi-cdrom.ts";
 import { BusMaster, type BusMasterState } from "./ide-bus-master.ts";
 
 /** Offsets in the command block. */
@@ -52,8 +53,8 @@ export interface IdeDeps {
   readonly irq: InterruptLine;
   /** Where the bus-master engine finds its tables and puts data. */
   readonly memory: GuestMemory;
-  /** Disk 0 and disk 1. */
-  readonly disks: readonly (Disk | undefined)[];
+  /** Device 0 and device 1. */
+  readonly units: readonly (IdeUnit | undefined)[];
 }
 
 /** The channel. It is itself the command block (1F0h–1F7h); `control` is the control block (3F6h). */
@@ -72,8 +73,10 @@ export class IdeChannel implements PortDevice, Stateful<IdeState> {
     this.deps = deps;
     const changed = (): void => this.update();
     this.devices = ([0, 1] as const).map((unit) => {
-      const disk = deps.disks[unit];
-      return disk && new AtaDisk({ clock: deps.clock, disk, unit, changed });
+      const { clock, units } = deps;
+      const device = units[unit];
+      if (device?.kind === "cdrom") return new AtapiCdrom({ clock, drive: device, unit, changed });
+      return device && new AtaDisk({ clock, disk: device, unit, changed });
     });
     this.busMaster = new BusMaster({ memory: deps.memory, target: () => this.port });
     this.resetTimer = deps.clock.timer(() => {
@@ -83,6 +86,12 @@ export class IdeChannel implements PortDevice, Stateful<IdeState> {
       read: (_offset: number, _size: AccessSize): number => this.alternateStatus(),
       write: (_offset: number, _size: AccessSize, value: number): void => this.writeControl(value & 0xff),
     };
+  }
+
+  /** The CD drive that is device 0 or 1, for who changes discs. */
+  cdrom(unit: number): AtapiCdrom | undefined {
+    const device = this.devices[unit];
+    return device instanceof AtapiCdrom ? device : undefined;
   }
 
   /** Registers of the device that is selected. */

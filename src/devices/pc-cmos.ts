@@ -1,5 +1,5 @@
 /** What the setup program of a PC leaves in CMOS RAM. Layout: IBM AT TR 1-56; later fields: Ralf Brown's CMOS.LST. */
-import type { Disk, FloppyDrive } from "../hypervisor/backend.ts";
+import type { Disk, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 
 /** CMOS locations, as far as they are filled in here or belong to firmware's contract with it. */
 export const CMOS = {
@@ -29,10 +29,10 @@ export const CMOS = {
 } as const;
 
 /** Where to boot from. */
-export type BootDevice = "floppy" | "disk" | "cdrom";
+export type BootDevice = "floppy" | "disk" | "cdrom" | "network";
 
 /** Numbers of the boot devices in CMOS. */
-const BOOT_CODES: Readonly<Record<BootDevice, number>> = { floppy: 1, disk: 2, cdrom: 3 };
+const BOOT_CODES: Readonly<Record<BootDevice, number>> = { floppy: 1, disk: 2, cdrom: 3, network: 4 };
 
 const KB = 1024;
 const MB = 1024 * KB;
@@ -56,7 +56,7 @@ export interface CmosContents {
   /** RAM in bytes. */
   readonly memory: number;
   readonly floppies: readonly FloppyDrive[];
-  readonly disks: readonly (Disk | undefined)[];
+  readonly units: readonly (IdeUnit | undefined)[];
   readonly bootOrder: readonly BootDevice[];
 }
 
@@ -83,7 +83,8 @@ function describeDisk(ram: CmosRam, index: number, disk: Disk): void {
 
 /** Fill in memory sizes, drives, equipment, boot order and the checksum. */
 export function fillCmos(ram: CmosRam, contents: CmosContents): void {
-  const { memory, floppies, disks, bootOrder } = contents;
+  const { memory, floppies, bootOrder } = contents;
+  const disks = contents.units.map((unit) => (unit?.kind === "disk" ? unit : undefined));
   const extendedKb = Math.max(0, Math.min(0xffff, Math.floor((memory - MB) / KB)));
   const high = Math.max(0, Math.min(0xffff, Math.floor((memory - 16 * MB) / (64 * KB))));
   setWord(ram, CMOS.BASE_KB, Math.min(CONVENTIONAL_KB, Math.floor(memory / KB)));

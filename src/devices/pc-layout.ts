@@ -57,3 +57,11 @@ export const TIMER_GSI = 2;
 export function gsiOf(irq: number): number {
   return irq === 0 ? TIMER_GSI : irq;
 }
+
+/** Serial ports COM1–COM4. */
+export const SERIAL = [
+  { name: "com1", base: 0x3f8, irq: 4 },
+  { name: "com2", base: 0x2f8, irq: 3 },
+  { name: "com3", base: 0x3e8, irq: 4 },
+  { name: "com4", base: 0x2e8, irq: 3 },
+] as const;

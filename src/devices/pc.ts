@@ -2,7 +2,7 @@
  * The machine description: which device of a PC/AT stands where, on which interrupt line, and how they are wired to each
  * other. The only place that knows addresses.
  */
-import type { ByteSink, Disk, FloppyDrive } from "../hypervisor/backend.ts";
+import type { ByteSink, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
 import type {
   AccessSize,
@@ -29,8 +29,9 @@ import { I8042 } from "./i8042.ts";
 import { IdeChannel } from "./ide.ts";
 import { LineSelector } from "./line-selector.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
-import { CMOS_S3_RESUME, gsiOf, HPET_BASE, IO_APIC, TIMER_GSI } from "./pc-layout.ts";
+import { CMOS_S3_RESUME, gsiOf, HPET_BASE, IO_APIC, SERIAL, TIMER_GSI } from "./pc-layout.ts";
 import type { PciBus } from "./pci/pci-bus.ts";
+import { VgaPci, type VgaWindows } from "./pci/vga-pci.ts";
 import { Ps2Keyboard } from "./ps2-keyboard.ts";
 import { Ps2Mouse } from "./ps2-mouse.ts";
 import { DebugPort, FerrLatch, PortA, PortB, PostPort } from "./system-ports.ts";
@@ -40,24 +41,25 @@ import { Uart16550 } from "./uart16550.ts";
 /** Interrupt inputs. */
 const IRQ = { TIMER: 0, KEYBOARD: 1, FLOPPY: 6, RTC: 8, MOUSE: 12, FERR: 13 } as const;
 const FLOPPY_DMA = 2;
-/** Serial ports COM1–COM4. */
-const SERIAL = [
-  { name: "com1", base: 0x3f8, irq: 4 },
-  { name: "com2", base: 0x2f8, irq: 3 },
-  { name: "com3", base: 0x3e8, irq: 4 },
-  { name: "com4", base: 0x2e8, irq: 3 },
-] as const;
 /** IDE channels; two disks each. */
 const IDE = [
   { name: "ide0", base: 0x1f0, control: 0x3f6, irq: 14 },
   { name: "ide1", base: 0x170, control: 0x376, irq: 15 },
 ] as const;
-const VGA = { PORTS: 0x3b0, PORT_COUNT: 0x30, MEMORY: 0xa0000, MEMORY_SIZE: 0x20000 } as const;
+const VGA = {
+  PORTS: 0x3b0,
+  PORT_COUNT: 0x30,
+  MEMORY: 0xa0000,
+  MEMORY_SIZE: 0x20000,
+  DISPI: 0x1ce,
+  DISPI_COUNT: 4,
+} as const;
 
-/** Display adapter as the machine needs it: ports from 3B0h, memory from A0000h. */
-export interface PcVideo {
+/** Display adapter as the machine needs it: ports from 3B0h and 1CEh, memory from A0000h, and what PCI places. */
+export interface PcVideo extends VgaWindows {
   readonly ports: PortDevice;
   readonly memory: MmioDevice;
+  readonly dispiPorts: PortDevice;
   reset(): void;
 }
 
@@ -82,11 +84,13 @@ export interface PcOptions {
   readonly hpet?: boolean;
   /** Up to two drives; a drive may be empty. */
   readonly floppies: readonly FloppyDrive[];
-  /** hda to hdd. */
-  readonly disks: readonly (Disk | undefined)[];
+  /** hda to hdd: disks and CD drives. */
+  readonly units: readonly (IdeUnit | undefined)[];
   /** Transmitted bytes of COM1–COM4; a port without a sink is not there. */
   readonly serial: readonly (ByteSink | undefined)[];
   readonly vga: PcVideo & Partial<Stateful<unknown>>;
+  /** The display's BIOS, for its expansion ROM. */
+  readonly vgaRom?: Uint8Array;
   /** Bytes written to port E9h. */
   readonly debug?: ByteSink;
   /** Added to the wall clock, ms: the guest's idea of local time. */
@@ -214,7 +218,7 @@ export function createPc(options: PcOptions): Pc {
     drives: options.floppies,
   });
   const ide = IDE.map(
-    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), memory, disks: options.disks.slice(2 * i, 2 * i + 2) }),
+    ({ irq }, i) => new IdeChannel({ clock, irq: pic.line(irq), memory, units: options.units.slice(2 * i, 2 * i + 2) }),
   );
   const chipset: Chipset = createChipset({
     bus,
@@ -259,11 +263,12 @@ export function createPc(options: PcOptions): Pc {
   });
   bus.claimPorts({ name: "vga", base: VGA.PORTS, count: VGA.PORT_COUNT, device: vga.ports });
   bus.claimMmio({ name: "vga", base: VGA.MEMORY, size: VGA.MEMORY_SIZE, device: vga.memory });
+  bus.claimPorts({ name: "vga", base: VGA.DISPI, count: VGA.DISPI_COUNT, device: vga.dispiPorts, width: 2 });
 
   fillCmos(rtc, {
     memory: memory.size,
     floppies: options.floppies,
-    disks: options.disks,
+    units: options.units,
     bootOrder: options.bootOrder ?? ["floppy", "disk"],
   });
 
@@ -289,7 +294,7 @@ export function createPc(options: PcOptions): Pc {
     ...IDE.map(({ name }, i) => [name, ide[i]!] as const),
     ...SERIAL.flatMap(({ name }, i) => (uarts[i] ? [[name, uarts[i]] as const] : [])),
   ];
-  devices.push(...chipset.devices);
+  devices.push(...chipset.devices, ["vga-pci", new VgaPci({ pci: chipset.pci, vga, rom: options.vgaRom })]);
   if (isStateful(vga)) devices.push(["vga", vga]);
   const resetAll = (except: ReadonlySet<unknown>): void => {
     for (const [, device] of devices) if (!except.has(device)) device.reset();

@@ -1,6 +1,8 @@
 /** Places the firmware in a new domain and makes the memory map that it serves. */
 import { VmxonError } from "../common/errors.ts";
+import { HPET_BASE, IO_APIC, LOCAL_APIC } from "../devices/pc-layout.ts";
 import type { E820Entry } from "../hypervisor/initial-state.ts";
+import { acpiPlaces, type Board, hasAcpiTables } from "./board.ts";
 import type { Rom } from "./service.ts";
 
 /** Boundaries of the PC's first megabyte. */
@@ -14,14 +16,20 @@ const LAYOUT = {
 } as const;
 const PAGE = 0x1000;
 const HIGHEST_RAM = 2 ** 32;
-const TYPE = { RAM: 1, RESERVED: 2 } as const;
+const TYPE = { RAM: 1, RESERVED: 2, ACPI: 3, NVS: 4 } as const;
+/** The processor starts in the last 64 KB of the address space. */
+const TOP_ROM = { BASE: 0xffff_0000, SIZE: 0x10000 } as const;
+const HPET_BYTES = 0x400;
 
 /**
  * The E820 map of a domain with `memoryBytes` of RAM: base memory up to the extended BIOS data area, that area, the
- * system ROM, and RAM from 1 MB. Throws VmxonError("config") when the size is no multiple of 4 KB, below 64 KB or beyond
- * 4 GB.
+ * system ROM, RAM from 1 MB, what ACPI takes of it, and interrupt controllers, timers and ROM below 4 GB. Throws
+ * VmxonError("config") when the size is no multiple of 4 KB, below 64 KB or beyond 4 GB.
  */
-export function buildMemoryMap(memoryBytes: number): E820Entry[] {
+export function buildMemoryMap(
+  memoryBytes: number,
+  { acpi, apic, hpet }: Pick<Board, "acpi" | "apic" | "hpet"> = { acpi: false, apic: false, hpet: false },
+): E820Entry[] {
   if (
     !Number.isInteger(memoryBytes) ||
     memoryBytes % PAGE !== 0 ||
@@ -40,8 +48,19 @@ export function buildMemoryMap(memoryBytes: number): E820Entry[] {
     { base: LAYOUT.SYSTEM_ROM, size: LAYOUT.MEGABYTE - LAYOUT.SYSTEM_ROM, type: TYPE.RESERVED },
   ];
   if (memoryBytes > LAYOUT.MEGABYTE) {
-    map.push({ base: LAYOUT.MEGABYTE, size: memoryBytes - LAYOUT.MEGABYTE, type: TYPE.RAM });
+    const { tables, facs } = acpiPlaces(memoryBytes);
+    const withAcpi = acpi && hasAcpiTables(memoryBytes);
+    const end = withAcpi ? tables : memoryBytes;
+    map.push({ base: LAYOUT.MEGABYTE, size: end - LAYOUT.MEGABYTE, type: TYPE.RAM });
+    if (withAcpi) {
+      map.push({ base: tables, size: facs - tables, type: TYPE.ACPI });
+      map.push({ base: facs, size: memoryBytes - facs, type: TYPE.NVS });
+    }
   }
+  if (apic) map.push({ base: IO_APIC.base, size: PAGE, type: TYPE.RESERVED });
+  if (hpet) map.push({ base: HPET_BASE, size: HPET_BYTES, type: TYPE.RESERVED });
+  if (apic) map.push({ base: LOCAL_APIC.base, size: PAGE, type: TYPE.RESERVED });
+  map.push({ base: TOP_ROM.BASE, size: TOP_ROM.SIZE, type: TYPE.RESERVED });
   return map;
 }
 

@@ -2,6 +2,7 @@
 
 /** A random-access medium: a disk or floppy image. Offsets and lengths are bytes; callers stay inside `size`. */
 export interface BlockBackend {
+  /** Bytes of the medium. */
   readonly size: number;
   readonly readonly: boolean;
   /** Fill `target` from `offset`. Rejects with a VmxonError when the host cannot read. */
@@ -10,6 +11,11 @@ export interface BlockBackend {
   write(offset: number, source: Uint8Array): Promise<void>;
   /** Resolves once everything written before is durable. */
   flush(): Promise<void>;
+  /**
+   * The bytes of this range are no longer needed. What can be let go of reads as zero afterwards, the rest as before: media
+   * free whole units of their own, and some free nothing.
+   */
+  discard(offset: number, length: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -39,13 +45,42 @@ export interface FloppyMedium {
   readonly writeProtected: boolean;
 }
 
+/** A unit on an IDE cable. */
+export type IdeUnit = Disk | CdDrive;
+
 /** A fixed disk as its controller and the firmware share it. */
 export interface Disk {
+  readonly kind: "disk";
   readonly backend: BlockBackend;
   /** Physical geometry reported by IDENTIFY; `sectors` ≤ 63, `heads` ≤ 16, `cylinders` ≤ 16383. */
   readonly geometry: Geometry;
   readonly serial: string;
   readonly model: string;
+}
+
+/** A CD or DVD drive as its controller and the firmware share it. */
+export interface CdDrive {
+  readonly kind: "cdrom";
+  readonly serial: string;
+  readonly model: string;
+  /** What lies in the tray, whether that is open or not. */
+  medium: CdMedium | undefined;
+  trayOpen: boolean;
+}
+
+/** A disc of data: whole sectors of 2048 bytes. */
+export interface CdMedium {
+  readonly backend: BlockBackend;
+  /** Tracks in ascending order, the first one at 0. One session with one track when absent. */
+  readonly tracks?: readonly CdTrack[];
+}
+
+/** A data track (Mode 1). */
+export interface CdTrack {
+  /** Sessions count from 1. */
+  readonly session: number;
+  /** First sector, as a logical address. */
+  readonly start: number;
 }
 
 /** A copy of a text screen. Cells are VGA character/attribute pairs. */
@@ -60,19 +95,45 @@ export interface TextScreen {
   readonly blink: boolean;
 }
 
-/** A copy of a graphics screen: width × height RGBA pixels. */
+/** A picture: width × height RGBA pixels. */
 export interface Frame {
   readonly width: number;
   readonly height: number;
   readonly rgba: Uint8ClampedArray;
 }
 
+/** A part of a picture, in pixels. */
+export interface Rectangle {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** A front end that shows pictures: a canvas, a VNC client. Called from {@link FrameFeed.update} only. */
+export interface FrameSink {
+  /** The picture is so large from now on. All of it follows. */
+  resize(width: number, height: number): void;
+  /** `part` of the picture has changed. `picture` is the whole of it, and lives on: what is to last must be copied. */
+  update(part: Rectangle, picture: Frame): void;
+  /** The text cursor moved, or appeared or vanished; whether or not it is lit just now. */
+  cursor?(at: Rectangle | undefined): void;
+}
+
+/** What keeps one front end up to date. */
+export interface FrameFeed {
+  /** Tell the sink what has changed since the last call; true when anything has. Costs what changed. */
+  update(): boolean;
+}
+
 /** What a display front end can ask a video adapter. */
 export interface Display {
   /** The text screen, or undefined in graphics modes. */
   text(): TextScreen | undefined;
-  /** The picture as a monitor would show it, in any mode. */
+  /** A copy of the picture as a monitor would show it, in any mode. */
   frame(): Frame;
+  /** Keep `sink` up to date, as often as it asks for it. */
+  feed(sink: FrameSink): FrameFeed;
   /** Changes whenever something visible changed since it was last read. */
   readonly generation: number;
 }

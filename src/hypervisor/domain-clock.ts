@@ -3,7 +3,7 @@
  * idle time, so that a run can be repeated bit for bit.
  */
 import type { Clock, Timer } from "./clock.ts";
-import { TimerQueue } from "./timers.ts";
+import { type ArmedTimer, TimerQueue } from "./timers.ts";
 
 /** Guest time per instruction under the instruction clock, ns: a machine of 100 million instructions a second. */
 export const NS_PER_INSTRUCTION = 10;
@@ -25,8 +25,55 @@ const MAX_STEP = 1e9;
 /** The global is a getter in Node, which costs as much as a third of the look. */
 const HOST = performance;
 
+/** A clock in a saved domain. */
+export interface ClockState {
+  /** Guest time, ns. */
+  now: number;
+  /** Wall-clock time that belongs to guest time 0, ms since the epoch. */
+  origin: number;
+  /** What is armed, first what fires first: see {@link TimerQueue.restore}. */
+  timers: ArmedTimer[];
+}
+
+/** Largest guest time that is exact in a double, ns. */
+export const LAST_TIME = 2 ** 53;
+
+/** Largest ms since the epoch, either way, that a Date can hold (ECMA-262 21.4.1.1). */
+export const LAST_DATE = 8.64e15;
+
+/** Host work that was given to a clock and is not done. */
+class OpenWork {
+  readonly #open = new Set<Promise<unknown>>();
+
+  /** Keep `work` until it is over, one way or the other. */
+  note(work: Promise<unknown>): void {
+    const over = (): void => {
+      this.#open.delete(work);
+    };
+    this.#open.add(work);
+    work.then(over, over);
+  }
+
+  /** Resolves when all of it is over, what begins meanwhile included. */
+  async settled(): Promise<void> {
+    while (this.#open.size > 0) {
+      await Promise.allSettled(this.#open);
+      // Those who are told of it may begin something new.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+  }
+}
+
 /** What the run loop needs of a clock besides what devices see. */
 export interface DomainClock extends Clock {
+  /** The clock as it stands; to be asked while the domain is held. */
+  state(): ClockState;
+  /** Set a clock that nobody has used yet to the hour of a saved state. Devices are restored after this. */
+  restore(state: ClockState): void;
+  /** Timers that fall together fire in their old order: after devices were restored. */
+  restoreTimers(state: ClockState): void;
+  /** Resolves when no host work is under way. Its outcomes may still wait for their hour. */
+  settled(): Promise<void>;
   /** Timers due now are called back. */
   fire(): void;
   /** `count` more guest instructions were executed. */
@@ -78,8 +125,8 @@ const EXACT_TICKS = { step: NS_PER_INSTRUCTION * TICK_UNIT, reach: 0x7fff_ffff }
 /** Follows the host's monotonic clock. */
 export class RealClock implements DomainClock {
   readonly #queue = new TimerQueue();
-  readonly #origin: number;
-  readonly #wall: number;
+  readonly #work = new OpenWork();
+  #wall: number;
   /** Guest ns at the last look, and the host's ms then. */
   #guest = 0;
   #host: number;
@@ -103,8 +150,7 @@ export class RealClock implements DomainClock {
   readonly blocker = undefined;
 
   constructor(wallTime?: number) {
-    this.#origin = Date.now();
-    this.#wall = wallTime ?? this.#origin;
+    this.#wall = wallTime ?? Date.now();
     this.#host = HOST.now();
   }
 
@@ -171,8 +217,9 @@ export class RealClock implements DomainClock {
     const earliest = this.now() + latency;
     const deliver = (result: T | undefined, error?: unknown): void => {
       if (this.now() >= earliest) done(result, error);
-      else this.timer(() => done(result, error)).arm(earliest);
+      else this.#queue.outcome(() => done(result, error)).arm(earliest);
     };
+    this.#work.note(work);
     work.then(
       (result) => deliver(result),
       (error: unknown) => deliver(undefined, error),
@@ -181,6 +228,26 @@ export class RealClock implements DomainClock {
 
   wallTime(): number {
     return this.#wall + this.now() / 1e6;
+  }
+
+  state(): ClockState {
+    return { now: this.now(), origin: this.#wall, timers: this.#queue.state() };
+  }
+
+  /** Guest time goes on where it was; the wall clock is the host's. */
+  restore({ now }: ClockState): void {
+    this.#guest = now;
+    this.#wall = Date.now() - now / 1e6;
+    this.#host = HOST.now();
+    this.#owed = 0;
+  }
+
+  restoreTimers({ timers }: ClockState): void {
+    this.#queue.restore(timers);
+  }
+
+  settled(): Promise<void> {
+    return this.#work.settled();
   }
 
   fire(): void {
@@ -249,7 +316,8 @@ export class RealClock implements DomainClock {
 /** Counts guest instructions. */
 export class InstructionClock implements DomainClock {
   readonly #queue = new TimerQueue();
-  readonly #wall: number;
+  readonly #work = new OpenWork();
+  #wall: number;
   #now = 0;
   #blocker: Promise<unknown> | undefined;
 
@@ -288,24 +356,44 @@ export class InstructionClock implements DomainClock {
         outcome = { result: undefined, error };
       },
     );
-    this.timer(() => {
-      const deliver = (): void => done(outcome?.result, outcome?.error);
-      if (outcome) {
-        deliver();
-        return;
-      }
-      // Guest time has come and the host is not ready: the domain waits, and nobody in it can tell.
-      const previous = this.#blocker;
-      const blocker = Promise.all([previous, settled]).then(() => {
-        if (this.#blocker === blocker) this.#blocker = undefined;
-        deliver();
-      });
-      this.#blocker = blocker;
-    }).arm(this.#now + latency);
+    this.#work.note(settled);
+    this.#queue
+      .outcome(() => {
+        const deliver = (): void => done(outcome?.result, outcome?.error);
+        if (outcome) {
+          deliver();
+          return;
+        }
+        // Guest time has come and the host is not ready: the domain waits, and nobody in it can tell.
+        const previous = this.#blocker;
+        const blocker = Promise.all([previous, settled]).then(() => {
+          if (this.#blocker === blocker) this.#blocker = undefined;
+          deliver();
+        });
+        this.#blocker = blocker;
+      })
+      .arm(this.#now + latency);
   }
 
   wallTime(): number {
     return this.#wall + this.#now / 1e6;
+  }
+
+  state(): ClockState {
+    return { now: this.#now, origin: this.#wall, timers: this.#queue.state() };
+  }
+
+  restore({ now, origin }: ClockState): void {
+    this.#now = now;
+    this.#wall = origin;
+  }
+
+  restoreTimers({ timers }: ClockState): void {
+    this.#queue.restore(timers);
+  }
+
+  settled(): Promise<void> {
+    return this.#work.settled();
   }
 
   fire(): void {

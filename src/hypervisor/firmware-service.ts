@@ -8,6 +8,8 @@ import type { FirmwareCpu } from "./firmware-cpu.ts";
  * address of the instruction, which must lie in a ROM image of ours.
  */
 export const FIRMWARE_PORT = 0xb0;
+/** Bytes of that instruction: with EIP so much lower, the guest traps again at once, which is how a service polls. */
+export const TRAP_BYTES = 2;
 
 export interface ServiceContext {
   readonly cpu: FirmwareCpu;
@@ -16,8 +18,17 @@ export interface ServiceContext {
   readonly clock: Clock;
 }
 
-/** Serves one trap. While a returned promise is open the vCPU stands still and guest time goes on. */
-export type Service = (context: ServiceContext) => void | Promise<void>;
+/** What a service that lasts returns: the vCPU stands still until guest time `until` (ns), then `done` is called. */
+export interface Lasting {
+  readonly until: number;
+  done(): void;
+}
+
+/**
+ * Serves one trap. While a returned promise is open the vCPU stands still, and under the instruction clock guest time too:
+ * it is for work of the host's, and must not wait for guest time.
+ */
+export type Service = (context: ServiceContext) => void | Promise<void> | Lasting;
 
 /** A ROM image and its services, by the offset in the image of the byte after the trapping OUT instruction. */
 export interface Rom {

@@ -17,8 +17,11 @@ import {
   PORT_COUNT,
   PORT_KIND,
 } from "../processor/memory-map.ts";
+import { PAGE_ACCESS } from "../processor/paging.ts";
 import { Processor } from "../processor/processor.ts";
 import { BLOCKING, CR0, VECTOR } from "../processor/registers.ts";
+import { restoreVcpu, type VcpuState, vcpuState, vcpuStateProblem } from "../processor/vcpu-state.ts";
+import type { Timer } from "./clock.ts";
 import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
 import {
   type DeviceMemory,
@@ -30,12 +33,19 @@ import {
 } from "./device.ts";
 import { DomainDeviceMemory, MachineMemory, PrivateDeviceMemory } from "./device-memory.ts";
 import { DirectWindow } from "./direct-window.ts";
-import { type DomainClock, InstructionClock, RealClock } from "./domain-clock.ts";
+import {
+  type ClockState,
+  type DomainClock,
+  InstructionClock,
+  LAST_DATE,
+  LAST_TIME,
+  RealClock,
+} from "./domain-clock.ts";
 import { DomainMemory } from "./domain-memory.ts";
 import { EXIT_HANDLERS } from "./exit-handlers.ts";
 import type { FirmwareCpu } from "./firmware-cpu.ts";
 import { FirmwareRegisters } from "./firmware-registers.ts";
-import type { Rom, ServiceContext } from "./firmware-service.ts";
+import type { Lasting, Rom, ServiceContext } from "./firmware-service.ts";
 import type { InitialState } from "./initial-state.ts";
 import { InlineAccesses } from "./inline-ports.ts";
 import { DomainIoBus } from "./io-bus.ts";
@@ -87,6 +97,38 @@ export interface HvmDomainOptions {
   readonly profile?: boolean;
 }
 
+/** Vcpu, clock and run state of a saved domain. Memory and devices are saved beside it. */
+export interface HvmState {
+  vcpu: VcpuState;
+  clock: ClockState;
+  /** The vCPU waits for an interrupt. */
+  halted: boolean;
+  /** It was stopped by {@link HvmDomain.suspend}. */
+  asleep: boolean;
+  /** The reset line was pulsed, and nothing came of it yet. */
+  resetWanted: boolean;
+}
+
+/** What of a state of the right form has a value that cannot be; undefined when nothing has. */
+export function hvmStateProblem({ vcpu, clock }: HvmState): string | undefined {
+  if (!(clock.now >= 0 && clock.now <= LAST_TIME)) return `clock.now is ${clock.now}`;
+  if (!(Math.abs(clock.origin) <= LAST_DATE)) return `clock.origin is ${clock.origin}`;
+  for (const timer of clock.timers) {
+    if (typeof timer?.number !== "number" || typeof timer.deadline !== "number")
+      return "clock.timers holds what is no timer";
+  }
+  const problem = vcpuStateProblem(vcpu);
+  return problem === undefined ? undefined : `vcpu.${problem}`;
+}
+
+/** Somebody who wants the domain to stand still. */
+interface Hold {
+  reached(): void;
+  /** The domain stopped for good before. */
+  missed(): void;
+  readonly released: Promise<void>;
+}
+
 export class HvmDomain {
   readonly memory: GuestMemory;
   readonly bus: DomainIoBus;
@@ -122,6 +164,12 @@ export class HvmDomain {
   #resetWanted = false;
   /** A firmware service or the clock waits for the host. */
   #waiting: Promise<unknown> | undefined;
+  /** A firmware service lasts: the vCPU stands still, and guest time goes on. */
+  #lasting: Lasting | undefined;
+  readonly #lastingEnd: Timer;
+  #hold: Hold | undefined;
+  /** It stands still for {@link #hold}. */
+  #standing = false;
   /** Ends the current sleep, if the loop sleeps. */
   #wake: (() => void) | undefined;
   readonly #registers: FirmwareRegisters;
@@ -156,6 +204,11 @@ export class HvmDomain {
         ? new RealClock(options.wallTime)
         : new InstructionClock(options.wallTime ?? DEFAULT_WALL_TIME);
     this.clock.onWake(() => this.#wake?.());
+    this.#lastingEnd = this.clock.timer(() => {
+      const lasting = this.#lasting;
+      this.#lasting = undefined;
+      lasting?.done();
+    });
     const wake: InterruptLine = {
       set: (level) => {
         if (level) this.#wake?.();
@@ -199,8 +252,8 @@ export class HvmDomain {
 
   /** Something wants the run loop before the guest goes on. */
   get wanted(): boolean {
-    if (this.#halted || this.#asleep || this.#waiting !== undefined) return true;
-    return this.#stop !== undefined || this.#resetWanted || this.#paused;
+    if (this.#halted || this.#asleep || this.#waiting !== undefined || this.#lasting !== undefined) return true;
+    return this.#stop !== undefined || this.#resetWanted || this.#paused || this.#hold !== undefined;
   }
 
   setInterruptController(controller: InterruptController): void {
@@ -302,13 +355,14 @@ export class HvmDomain {
 
   pause(): void {
     this.#paused = true;
-    this.clock.pause();
+    // Whoever holds the domain has its last services come to an end.
+    if (!this.#hold) this.clock.pause();
     this.#wake?.();
   }
 
   resume(): void {
     this.#paused = false;
-    this.clock.resume();
+    if (!this.#standing) this.clock.resume();
     this.#wake?.();
   }
 
@@ -357,8 +411,10 @@ export class HvmDomain {
     }
     while (!this.#stop) {
       const blocker = this.#waiting ?? this.clock.blocker;
-      if (this.#paused) await this.#sleep(Number.POSITIVE_INFINITY);
-      else if (blocker) await this.#waitFor(blocker);
+      const hold = this.#hold;
+      if (blocker && (hold || !this.#paused)) await this.#waitFor(blocker);
+      else if (hold && !this.#lasting) await this.#stand(hold);
+      else if (this.#paused && !hold) await this.#sleep(Number.POSITIVE_INFINITY);
       else {
         const idle = this.#guardedSlice();
         if (this.#stop) break;
@@ -366,9 +422,83 @@ export class HvmDomain {
         else await yieldToHost();
       }
     }
+    this.#hold?.missed();
+    this.#hold = undefined;
     this.#lockstep?.finish();
     const difference = this.#lockstep?.difference;
     return difference === undefined ? this.#stop : { kind: "crash", message: `lockstep: ${difference}` };
+  }
+
+  /**
+   * Have the running domain stand still between two instructions, with nothing in the air: firmware services are over, and
+   * host work is done, though its outcome may wait for its hour. Resolves with what lets it go on; rejects with
+   * VmxonError("guest") when it stops before.
+   */
+  hold(): Promise<() => void> {
+    if (this.#hold) throw new VmxonError("usage", "the domain is held already");
+    let release = (): void => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    return new Promise((resolve, reject) => {
+      this.#hold = {
+        reached: () => resolve(release),
+        missed: () => reject(new VmxonError("guest", "the domain stopped")),
+        released,
+      };
+      // A service that lasts goes on to its end.
+      if (this.#lasting) this.clock.resume();
+      this.#wake?.();
+    });
+  }
+
+  async #stand(hold: Hold): Promise<void> {
+    this.#standing = true;
+    this.clock.pause();
+    await this.clock.settled();
+    hold.reached();
+    await hold.released;
+    this.#hold = undefined;
+    this.#standing = false;
+    if (!this.#paused) this.clock.resume();
+  }
+
+  /** The state of a domain that is held. */
+  state(): HvmState {
+    return {
+      vcpu: vcpuState(this.processor),
+      clock: this.clock.state(),
+      halted: this.#halted,
+      asleep: this.#asleep,
+      resetWanted: this.#resetWanted,
+    };
+  }
+
+  /**
+   * Put a domain that has not run yet into a state. `devices` restores the devices, the chipset's decoding of memory among
+   * them; the contents of memory are there already.
+   */
+  restore(state: HvmState, devices: () => void): void {
+    this.#started = true;
+    this.#attachDevices();
+    this.clock.restore(state.clock);
+    devices();
+    this.clock.restoreTimers(state.clock);
+    restoreVcpu(this.processor, state.vcpu);
+    this.#setControls();
+    this.#halted = state.halted;
+    this.#asleep = state.asleep;
+    this.#resetWanted = state.resetWanted;
+  }
+
+  /** RAM from guest-physical 0 on, with what of the first megabyte shadows ROM. */
+  get ram(): Uint8Array {
+    return this.cpu.u8.subarray(MACHINE, MACHINE + Math.max(this.memory.size, HOLE.end));
+  }
+
+  /** ROM images by name. */
+  get roms(): readonly Rom[] {
+    return this.#roms;
   }
 
   #powerOn(): void {
@@ -378,6 +508,8 @@ export class HvmDomain {
     this.#halted = false;
     this.#asleep = false;
     this.#waiting = undefined;
+    this.#lasting = undefined;
+    this.#lastingEnd.cancel();
     this.#attachDevices();
     this.onReset?.();
     if (this.initialState.mode === "protected") this.enter(this.initialState);
@@ -445,8 +577,9 @@ export class HvmDomain {
       this.processor.compiler?.poll();
       if (this.#stop || this.#waiting || this.clock.blocker) return 0;
       if (this.#resetWanted) continue;
-      if (!this.#asleep) this.#offerInterrupt();
-      if (this.#halted || this.#asleep) {
+      if (this.#hold && !this.#lasting) return 0;
+      if (!this.#asleep && !this.#lasting) this.#offerInterrupt();
+      if (this.#halted || this.#asleep || this.#lasting) {
         const idle = this.clock.idle();
         if (idle > 0) return idle;
       } else {
@@ -551,11 +684,15 @@ export class HvmDomain {
   firmwareTrap(): boolean {
     const { cpu } = this;
     const linear = (cpu.segment(SEG.CS, "base") + cpu.get("eip")) >>> 0;
-    const rom = this.#roms.find((r) => linear >= r.base && linear <= r.base + r.image.length);
-    const service = rom?.services.get(linear - rom.base);
+    const at = linear > HOLE.end ? this.#physicalOf(linear - 1) + 1 : linear;
+    const rom = this.#roms.find((r) => at >= r.base && at <= r.base + r.image.length);
+    const service = rom?.services.get(at - rom.base);
     if (!service) return false;
     const outcome = service(this.#context);
-    if (outcome) {
+    if (outcome && "until" in outcome) {
+      this.#lasting = outcome;
+      this.#lastingEnd.arm(outcome.until);
+    } else if (outcome) {
       const waiting: Promise<unknown> = outcome.then(
         () => this.#endWait(waiting),
         (error: unknown) => {
@@ -569,6 +706,16 @@ export class HvmDomain {
       this.#waiting = waiting;
     }
     return true;
+  }
+
+  /** A system with paging has the ROM's 32-bit services where it likes. 0 for an address that its tables no longer know. */
+  #physicalOf(linear: number): number {
+    try {
+      this.cpu.translate(linear | 0, PAGE_ACCESS.fetch);
+      return this.cpu.walkedAddress;
+    } catch {
+      return 0;
+    }
   }
 
   #endWait(waiting: Promise<unknown>): void {

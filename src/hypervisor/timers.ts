@@ -8,11 +8,14 @@ class QueuedTimer implements Timer {
   /** Order of arming, so that equal deadlines fire in the order in which they were armed. */
   order = 0;
   readonly callback: (deadline: number) => void;
+  /** See {@link ArmedTimer}. */
+  readonly number: number;
   readonly #queue: TimerQueue;
 
-  constructor(queue: TimerQueue, callback: (deadline: number) => void) {
+  constructor(queue: TimerQueue, callback: (deadline: number) => void, number: number) {
     this.#queue = queue;
     this.callback = callback;
+    this.number = number;
   }
 
   arm(deadline: number): void {
@@ -24,14 +27,56 @@ class QueuedTimer implements Timer {
   }
 }
 
+/**
+ * An armed timer in a saved state. Devices save and arm their own timers; this tells which of those with the same deadline
+ * comes first. `number`: the how manieth timer it was to be made, the same in every machine of one kind; -1 for the outcome
+ * of host work.
+ */
+export interface ArmedTimer {
+  number: number;
+  deadline: number;
+}
+
+/** {@link ArmedTimer.number} of the outcome of host work. */
+const HOST_WORK = -1;
+
 export class TimerQueue {
   /** Called when a timer is armed, so that a sleeping domain looks at its deadlines again. */
   onArm: () => void = () => {};
   readonly #heap: QueuedTimer[] = [];
   #armed = 0;
+  #made = 0;
 
   timer(callback: (deadline: number) => void): Timer {
-    return new QueuedTimer(this, callback);
+    return new QueuedTimer(this, callback, this.#made++);
+  }
+
+  /** A timer for the outcome of host work. */
+  outcome(callback: (deadline: number) => void): Timer {
+    return new QueuedTimer(this, callback, HOST_WORK);
+  }
+
+  /** What is armed, in the order in which it will fire. */
+  state(): ArmedTimer[] {
+    return this.#inOrder().map(({ number, deadline }) => ({ number, deadline }));
+  }
+
+  /** Timers that were armed again fire in the order of `saved` where their deadlines are the same. */
+  restore(saved: readonly ArmedTimer[]): void {
+    const left = this.#inOrder();
+    const ordered: QueuedTimer[] = [];
+    for (const { number, deadline } of saved) {
+      const at = left.findIndex((timer) => timer.number === number && timer.deadline === deadline);
+      if (at >= 0) ordered.push(...left.splice(at, 1));
+    }
+    for (const timer of [...ordered, ...left]) timer.order = this.#armed++;
+    // A sorted list is a heap.
+    this.#heap.sort(earlier);
+    for (const [place, timer] of this.#heap.entries()) timer.place = place;
+  }
+
+  #inOrder(): QueuedTimer[] {
+    return this.#heap.toSorted(earlier);
   }
 
   /** Earliest deadline, or Infinity. A field, since it is looked at after every port access. */
@@ -110,4 +155,8 @@ export class TimerQueue {
       i = least;
     }
   }
+}
+
+function earlier(a: QueuedTimer, b: QueuedTimer): number {
+  return a.deadline - b.deadline || a.order - b.order;
 }

@@ -3,7 +3,7 @@ import { VmxonError } from "../common/errors.ts";
 import type { BlockBackend } from "../hypervisor/backend.ts";
 import { CPU_MODEL_NAMES, type CpuModelName, DEFAULT_CPU_MODEL } from "../hypervisor/cpuid.ts";
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
-import { DRIVE_NAMES, type DriveName, parseDiskSpec } from "./disk-spec.ts";
+import { DRIVE_NAMES, type DriveKind, type DriveName, parseDiskSpec, plainKind } from "./disk-spec.ts";
 import { SERIAL_TARGET } from "./host.ts";
 import { didYouMean } from "./suggest.ts";
 
@@ -44,17 +44,26 @@ export const CONFIG_SCHEMA = {
     initial: DEFAULT_CPU_MODEL,
     help: "processor model: what CPUID tells, and which instructions there are",
   },
-  disk: { type: "texts", help: 'disk in xl\'s words: "FILE,raw,hda,rw"; drives are fda fdb hda hdb hdc hdd' },
+  disk: {
+    type: "texts",
+    help: 'disk in xl\'s words: "FILE,raw,hda,rw", a CD "FILE,raw,hdc,cdrom", an empty drive ",raw,hdc,cdrom"; drives are fda fdb hda hdb hdc hdd',
+  },
   fda: { type: "image", help: "image in the first floppy drive" },
   fdb: { type: "image", help: "image in the second floppy drive" },
   hda: { type: "image", help: "first disk of the first IDE channel" },
   hdb: { type: "image", help: "second disk of the first IDE channel" },
   hdc: { type: "image", help: "first disk of the second IDE channel" },
   hdd: { type: "image", help: "second disk of the second IDE channel" },
+  cdrom: { type: "image", help: "CD or DVD image, in a drive that is hdc" },
+  boot: { type: "text", help: "order of boot devices: a floppy, c disk, d CD; default ac, with a CD drive acd" },
+  boot_menu: {
+    type: "integer",
+    initial: "0",
+    help: "milliseconds that the BIOS waits for F12 or Esc, which show the boot menu",
+  },
   acpi: { type: "flag", initial: "1", help: "power management: ACPI timer, sleep states, power button" },
   apic: { type: "flag", initial: "1", help: "local and I/O APIC, where the processor model has one" },
   hpet: { type: "flag", initial: "1", help: "high precision event timers" },
-  boot: { type: "text", initial: "ac", help: "order of boot devices: a floppy, c disk" },
   snapshot: { type: "flag", initial: "0", help: "1: writes to images are kept in memory and thrown away" },
   kernel: { type: "image", help: "Linux bzImage or multiboot kernel to boot directly" },
   ramdisk: { type: "images", help: "the kernel's initial ramdisk; multiboot modules, separated by commas" },
@@ -107,9 +116,13 @@ export type DomainConfig = { [K in ConfigKey]?: ValueOf<Schema[K]> | undefined }
 export type StopAction = (typeof STOP_ACTIONS)[number];
 
 export interface DriveConfig {
-  readonly source: ImageSource;
+  /** Undefined: an empty drive. */
+  readonly source: ImageSource | undefined;
+  readonly kind: DriveKind;
   readonly access: "rw" | "r";
 }
+
+export type BootDevice = "floppy" | "disk" | "cdrom";
 
 /** A configuration with every value checked and every default filled in. */
 export interface ResolvedConfig {
@@ -121,7 +134,9 @@ export interface ResolvedConfig {
   readonly apic: boolean;
   readonly hpet: boolean;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
-  readonly boot: readonly ("floppy" | "disk")[];
+  readonly boot: readonly BootDevice[];
+  /** How long the BIOS waits for the boot menu's key, ms. */
+  readonly bootMenuMs: number;
   readonly snapshot: boolean;
   readonly kernel: ImageSource | undefined;
   readonly ramdisk: readonly ImageSource[];
@@ -306,19 +321,18 @@ function checkSource(key: string, value: unknown): ImageSource {
   return fail(key, value, "must be the name of an image, a Uint8Array or a BlockBackend");
 }
 
-const BOOT_LETTERS: Readonly<Record<string, "floppy" | "disk">> = { a: "floppy", c: "disk" };
-/** Letters that xl and QEMU know and that name devices which are not there: passed over when others are given. */
-const ABSENT_BOOT_LETTERS = new Set(["d", "n"]);
+const BOOT_LETTERS: Readonly<Record<string, BootDevice>> = { a: "floppy", c: "disk", d: "cdrom" };
+/** A letter that xl and QEMU know and that names a device which is not there: passed over when others are given. */
+const NETWORK = "n";
 
-function bootOrder(text: string): ("floppy" | "disk")[] {
-  const order: ("floppy" | "disk")[] = [];
+function bootOrder(text: string): BootDevice[] {
+  const order: BootDevice[] = [];
   for (const letter of text) {
     const device = BOOT_LETTERS[letter];
     if (device) order.push(device);
-    else if (!ABSENT_BOOT_LETTERS.has(letter))
-      fail("boot", text, "use the letters a (floppy) and c (disk), such as ac");
+    else if (letter !== NETWORK) fail("boot", text, "use the letters a (floppy), c (disk) and d (CD), such as acd");
   }
-  if (order.length === 0) fail("boot", text, "CD and network boot are not supported yet; use a (floppy) and c (disk)");
+  if (order.length === 0) fail("boot", text, "network boot is not supported yet; use a (floppy), c (disk) and d (CD)");
   return order;
 }
 
@@ -338,14 +352,18 @@ function drives(reader: Reader): Partial<Record<DriveName, DriveConfig>> {
   };
   for (const drive of DRIVE_NAMES) {
     const source = reader.image(drive);
-    if (source !== undefined) add(drive, { source, access: "rw" });
+    if (source !== undefined) add(drive, { source, kind: plainKind(drive), access: "rw" });
   }
+  const disc = reader.image("cdrom");
+  if (disc !== undefined) add("hdc", { source: disc, kind: "cdrom", access: "r" });
   for (const text of reader.texts("disk")) {
     const spec = parseDiskSpec(text);
-    add(spec.drive, { source: spec.target, access: spec.access });
+    add(spec.drive, { source: spec.target, kind: spec.kind, access: spec.access });
   }
   return found;
 }
+
+const LONGEST_MENU_MS = 65_535;
 
 /** Check a configuration and fill in the defaults. Throws VmxonError("config") that names the key. */
 export function resolveConfig(config: DomainConfig): ResolvedConfig {
@@ -367,6 +385,12 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
   }
   const compileAfter = reader.integer("compile_after");
   if (compileAfter < 0) throw new VmxonError("config", `compile_after=${compileAfter}: must be 0 or more`);
+  const bootMenuMs = reader.integer("boot_menu");
+  if (bootMenuMs < 0 || bootMenuMs > LONGEST_MENU_MS) {
+    throw new VmxonError("config", `boot_menu=${bootMenuMs}: must be from 0 to ${LONGEST_MENU_MS} milliseconds`);
+  }
+  const found = drives(reader);
+  const hasCdDrive = Object.values(found).some(({ kind }) => kind === "cdrom");
   const zone = reader.flag("localtime") ? -new Date().getTimezoneOffset() * 60_000 : 0;
   return {
     name: reader.text("name") ?? "",
@@ -375,8 +399,9 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     acpi: reader.flag("acpi"),
     apic: reader.flag("apic"),
     hpet: reader.flag("hpet"),
-    drives: drives(reader),
-    boot: bootOrder(reader.text("boot") ?? ""),
+    drives: found,
+    boot: bootOrder(reader.text("boot") ?? (hasCdDrive ? "acd" : "ac")),
+    bootMenuMs,
     snapshot: reader.flag("snapshot"),
     kernel,
     ramdisk,

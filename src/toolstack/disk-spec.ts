@@ -6,11 +6,20 @@ import { didYouMean } from "./suggest.ts";
 export const DRIVE_NAMES = ["fda", "fdb", "hda", "hdb", "hdc", "hdd"] as const;
 export type DriveName = (typeof DRIVE_NAMES)[number];
 
+/** What a drive is: a disk that stays, or a drive with something to be put into it. */
+export type DriveKind = "floppy" | "disk" | "cdrom";
+
 export interface DiskSpec {
-  /** Path or address of the image. */
-  readonly target: string;
+  /** Path or address of the image; a CD drive may be empty. */
+  readonly target: string | undefined;
   readonly drive: DriveName;
+  readonly kind: DriveKind;
   readonly access: "rw" | "r";
+}
+
+/** The kind of a drive that is not said to be a CD drive. */
+export function plainKind(drive: DriveName): DriveKind {
+  return drive.startsWith("fd") ? "floppy" : "disk";
 }
 
 const KEYWORDS = ["target", "format", "vdev", "access", "devtype", "backendtype", "script"] as const;
@@ -26,6 +35,8 @@ function fail(spec: string, what: string): never {
     `disk=${JSON.stringify(spec)}: ${what} Write it as "FILE,raw,hda,rw" (drives: ${DRIVE_NAMES.join(", ")}).`,
   );
 }
+
+const DEVICE_TYPES = ["disk", "cdrom"] as const;
 
 /** xvda, sda and hda all name the first disk. */
 function driveName(spec: string, vdev: string): DriveName {
@@ -81,8 +92,12 @@ export function parseDiskSpec(spec: string): DiskSpec {
     vdev = vdev.slice(0, -":cdrom".length);
     values.set("devtype", "cdrom");
   }
-  if (values.get("devtype") === "cdrom") fail(spec, "CD-ROM drives are not supported yet.");
-  if (target === "") fail(spec, "the name of the image file is missing.");
+  const device = values.get("devtype") ?? "disk";
+  if (!DEVICE_TYPES.some((type) => type === device)) {
+    fail(spec, `devtype ${JSON.stringify(device)} is neither "disk" nor "cdrom".${didYouMean(device, DEVICE_TYPES)}`);
+  }
+  const cdrom = device === "cdrom";
+  if (target === "" && !cdrom) fail(spec, "the name of the image file is missing.");
   if (vdev === "") fail(spec, "the drive is missing.");
   if (format !== "" && format !== "raw") {
     fail(
@@ -91,9 +106,15 @@ export function parseDiskSpec(spec: string): DiskSpec {
     );
   }
   const drive = driveName(spec, vdev);
+  if (cdrom && plainKind(drive) === "floppy") fail(spec, `${drive} is a floppy drive and takes no CD.`);
   const access = values.get("access") ?? "rw";
   if (!READ_ONLY.has(access) && !READ_WRITE.has(access)) {
     fail(spec, `access ${JSON.stringify(access)} is neither "rw" nor "r".`);
   }
-  return { target, drive, access: READ_ONLY.has(access) ? "r" : "rw" };
+  return {
+    target: target === "" ? undefined : target,
+    drive,
+    kind: cdrom ? "cdrom" : plainKind(drive),
+    access: cdrom || READ_ONLY.has(access) ? "r" : "rw",
+  };
 }

@@ -3,18 +3,30 @@ import { VmxonError } from "../common/errors.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { type DomainConfig, type ResolvedConfig, resolveConfig, type StopAction } from "./config.ts";
+import { DomainMedia } from "./domain-media.ts";
 import { Emitter, type Event } from "./events.ts";
 import { type Host, NO_HOST, type SerialTarget } from "./host.ts";
 import { openKernel } from "./kernel.ts";
 import { Keyboard } from "./keyboard.ts";
 import { buildMachine, type Machine, type MachineOptions } from "./machine.ts";
 import { MediaBuilder } from "./media-builder.ts";
+import type { SaveSink, SaveSource } from "./saved/container.ts";
+import { SavedDomain, type RestoreOptions as SavedOptions } from "./saved/restore.ts";
+import { type DomainParts, saveDomain } from "./saved/save.ts";
 import { Screen } from "./screen.ts";
 import { SerialPort } from "./serial-port.ts";
 import { Waiter, type WaitOptions } from "./waiter.ts";
 
 /** created → running ⇄ paused → stopped. */
 export type DomainState = "created" | "running" | "paused" | "stopped";
+
+/** How a saved domain is restored. */
+export interface RestoreOptions extends CreateOptions, SavedOptions {}
+
+export interface SaveOptions {
+  /** Name and version of the program, for messages of the one that restores. */
+  readonly program?: string;
+}
 
 export interface CreateOptions {
   /** Opens images and serial targets by name. Default: none, only bytes and backends can be given. */
@@ -36,12 +48,15 @@ export class Domain implements AsyncDisposable {
   readonly screen: Screen;
   /** COM1 and COM2. */
   readonly serial: readonly SerialPort[];
+  /** Floppies and CDs, which can be changed while the guest runs. */
+  readonly media: DomainMedia;
   /** Resolves when the domain has stopped for good and its images are closed. Never rejects. */
   readonly exited: Promise<StopReason>;
 
+  readonly #parts: DomainParts;
   readonly #config: ResolvedConfig;
   readonly #machine: Machine;
-  readonly #media: MediaBuilder;
+  readonly #builder: MediaBuilder;
   readonly #targets: readonly SerialTarget[];
   readonly #waiter: Waiter;
   readonly #stateChanged = new Emitter<DomainState>();
@@ -58,22 +73,21 @@ export class Domain implements AsyncDisposable {
   readonly onNotice: Event<string>;
 
   private constructor(parts: {
-    config: ResolvedConfig;
-    machine: Machine;
-    media: MediaBuilder;
+    domain: DomainParts;
     targets: readonly SerialTarget[];
     waiter: Waiter;
-    serial: readonly SerialPort[];
     resetDone: Emitter<void>;
     noticed: Emitter<string>;
     notices: readonly string[];
   }) {
-    const { machine, waiter } = parts;
-    this.name = parts.config.name;
-    this.serial = parts.serial;
-    this.#config = parts.config;
+    const { waiter } = parts;
+    const { machine, config, serial, builder, floppies, units } = parts.domain;
+    this.name = config.name;
+    this.serial = serial;
+    this.#parts = parts.domain;
+    this.#config = config;
     this.#machine = machine;
-    this.#media = parts.media;
+    this.#builder = builder;
     this.#targets = parts.targets;
     this.#waiter = waiter;
     this.#noticed = parts.noticed;
@@ -85,6 +99,20 @@ export class Domain implements AsyncDisposable {
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
+    const sources = Object.fromEntries(Object.entries(config.drives).map(([drive, config]) => [drive, config?.source]));
+    this.media = new DomainMedia(
+      {
+        floppies,
+        units,
+        builder,
+        trays: machine.trays,
+        clock: machine.clock,
+        running: () => this.#state === "running",
+        hold: () => waiter.hold(),
+        exited: this.exited,
+      },
+      sources,
+    );
   }
 
   /**
@@ -92,7 +120,32 @@ export class Domain implements AsyncDisposable {
    * VmxonError whose message names what is wrong and what to do.
    */
   static async create(config: DomainConfig, options: CreateOptions = {}): Promise<Domain> {
-    const resolved = resolveConfig(config);
+    return Domain.#build(config, resolveConfig(config), options, false);
+  }
+
+  /**
+   * Build a domain again from what {@link save} gave, at the same point of its life: `start` lets it go on. Images are
+   * opened by their names; those that had none must be given again in `options.config`. Rejects with VmxonError("state") for
+   * what is no saved domain, is damaged, or does not fit; nothing was changed then.
+   */
+  static async restore(source: SaveSource, options: RestoreOptions = {}): Promise<Domain> {
+    const saved = await SavedDomain.open(source, options);
+    const domain = await Domain.#build(saved.given, saved.config, options, true);
+    try {
+      await saved.load(domain.#parts);
+      return domain;
+    } catch (error) {
+      await domain.destroy();
+      throw error;
+    }
+  }
+
+  static async #build(
+    given: DomainConfig,
+    resolved: ResolvedConfig,
+    options: CreateOptions,
+    goesOn: boolean,
+  ): Promise<Domain> {
     const host = options.host ?? NO_HOST;
     const resetDone = new Emitter<void>();
     const noticed = new Emitter<string>();
@@ -101,15 +154,15 @@ export class Domain implements AsyncDisposable {
       notices.push(message);
     };
     const loadKernel = await openKernel(resolved, host);
-    const media = new MediaBuilder({ host, config: resolved, notice });
-    const { floppies, disks } = await media.build();
+    const builder = new MediaBuilder({ host, config: resolved, notice });
+    const { floppies, units } = await builder.build();
     const targets: SerialTarget[] = [];
     try {
       const serial: SerialPort[] = [];
       const machine = (options.machine ?? buildMachine)({
         config: resolved,
         floppies,
-        disks,
+        units,
         loadKernel,
         generator: host.generator,
         transmit: (port, byte) => serial[port]?.transmit(byte),
@@ -122,7 +175,7 @@ export class Domain implements AsyncDisposable {
       for (const [index, name] of resolved.serial.entries()) {
         const port = serial[index];
         if (name === undefined || !port) continue;
-        const target = await host.openSerial(name);
+        const target = await host.openSerial(name, { append: goesOn });
         targets.push(target);
         port.connect(target);
         target.onInput?.((bytes) => port.write(bytes));
@@ -133,12 +186,9 @@ export class Domain implements AsyncDisposable {
         );
       });
       const domain = new Domain({
-        config: resolved,
-        machine,
-        media,
+        domain: { given, config: resolved, host, machine, builder, floppies, units, serial },
         targets,
         waiter,
-        serial,
         resetDone,
         noticed,
         notices,
@@ -146,7 +196,7 @@ export class Domain implements AsyncDisposable {
       if (forget) void domain.exited.then(forget);
       return domain;
     } catch (error) {
-      await media.close();
+      await builder.close();
       for (const target of targets) await target.close?.();
       throw error;
     }
@@ -225,6 +275,33 @@ export class Domain implements AsyncDisposable {
     );
   }
 
+  /** Resolves when `ms` of guest time have passed. Rejects with VmxonError("guest") when the domain stops before. */
+  wait(ms: number): Promise<void> {
+    return this.#waiter.sleep(ms);
+  }
+
+  /** The running or paused domain as bytes, from which {@link Domain.restore} makes it again. */
+  async save(options: SaveOptions = {}): Promise<Uint8Array> {
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    const [bytes] = await Promise.all([new Response(readable).arrayBuffer(), this.saveTo(writable, options)]);
+    return new Uint8Array(bytes);
+  }
+
+  /**
+   * Write the domain to a stream. The guest stands still meanwhile, and goes on then: who wants it to go on elsewhere
+   * destroys it. Rejects with VmxonError("usage") when it is not running, or with what kept the stream from taking it.
+   */
+  async saveTo(sink: SaveSink, options: SaveOptions = {}): Promise<void> {
+    if (this.#state !== "running" && this.#state !== "paused")
+      throw new VmxonError("usage", `${this.name} cannot be saved: it is not running`);
+    const release = await this.#machine.hold();
+    try {
+      await saveDomain(this.#parts, sink, options.program ?? "the library");
+    } finally {
+      release();
+    }
+  }
+
   /** How often the guest left the processor, by Intel's basic exit reason; most frequent first. */
   exitCounts(): ExitCount[] {
     return this.#machine.exitCounts().sort((a, b) => b.count - a.count);
@@ -278,7 +355,7 @@ export class Domain implements AsyncDisposable {
     let final = reason;
     try {
       for (const target of this.#targets) await target.close?.();
-      await this.#media.close();
+      await this.#builder.close();
     } catch (error) {
       final = { kind: "crash", message: `${reason.message}; and its images could not be closed: ${describe(error)}` };
     }

@@ -10,11 +10,24 @@ export interface SerialTarget extends ByteSink {
   close?(): Promise<void>;
 }
 
+export interface SerialOptions {
+  /** What a file holds already is kept: a saved domain goes on. */
+  readonly append?: boolean;
+}
+
 export interface Host {
   /** Open an image by the name that the user gave it. Rejects with VmxonError("image") that names it. */
   openImage(name: string, access: "rw" | "r"): Promise<BlockBackend>;
+  /** Set where images are never written in place: in pages. */
+  readonly readsOnly?: true;
+  /** The name by which `openImage` finds what an image at `base` calls `name`. */
+  relativeTo(base: string, name: string): string;
   /** "stdio" or "file:NAME". Rejects with VmxonError("config") what this host does not have. */
-  openSerial(target: string): Promise<SerialTarget>;
+  openSerial(target: string, options?: SerialOptions): Promise<SerialTarget>;
+  /** The name by which an image is found wherever the program runs: a path from the root. Absent: names are like that. */
+  fullName?(name: string): string;
+  /** When an image was last written to, in words that change whenever it is; undefined where nobody knows. */
+  modified?(name: string): Promise<string | undefined>;
   /** The thread that generates code for all domains; without one each does so itself. */
   readonly generator?: RegionGenerator;
 }
@@ -24,6 +37,7 @@ export const NO_HOST: Host = {
   async openImage(name) {
     throw new VmxonError("image", `${name}: there are no files here; pass a Uint8Array or a BlockBackend instead`);
   },
+  relativeTo: (_base, name) => name,
   async openSerial(target) {
     throw new VmxonError(
       "config",

@@ -1,10 +1,10 @@
-/** What an image file is, by looking at it: floppy, disk, kernel, initial ramdisk or something that must be refused. */
+/** What an image file is, by looking at it: floppy, disk, CD, kernel, initial ramdisk or something that must be refused. */
 import { VmxonError } from "../common/errors.ts";
 import type { BlockBackend } from "../hypervisor/backend.ts";
 import { floppyFormatFor, floppyFormatOfSize, SECTOR_SIZE } from "./media.ts";
 import { findMultibootHeader } from "./multiboot.ts";
 
-export type ImageKind = "floppy" | "disk" | "linux" | "multiboot" | "ramdisk";
+export type ImageKind = "floppy" | "disk" | "cdrom" | "linux" | "multiboot" | "ramdisk";
 
 /** Bytes from the start of a file that probing looks at: enough for an ISO 9660 volume descriptor at 32 KB. */
 export const PROBE_LENGTH = 0x9000;
@@ -44,7 +44,9 @@ const REFUSED: readonly { what: string; advice: string; signatures: readonly Sig
 ];
 
 const ISO_9660: Signature = at(0x8001, "CD001");
-const ISO_ADVICE = "CD images are not supported yet; use the system's floppy or disk image, or its kernel";
+/** Sync pattern of a raw CD sector, and its bytes. */
+const RAW_CD: Signature = at(0, "\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0");
+const RAW_CD_SECTOR = 2352;
 const VHD_FOOTER = "conectix";
 
 /** Compressed files and archives that Linux takes as an initial ramdisk. */
@@ -111,6 +113,11 @@ export function isIso(head: Uint8Array): boolean {
   return matches(head, ISO_9660);
 }
 
+/** True for a CD image of raw sectors, as copying programs make them. */
+export function isRawCd(size: number, head: Uint8Array): boolean {
+  return size % RAW_CD_SECTOR === 0 && matches(head, RAW_CD);
+}
+
 /** True for a Linux kernel with a setup header (boot protocol 2.00 or later). */
 export function isLinuxKernel(head: Uint8Array): boolean {
   return matches(head, BOOT_SIGNATURE) && matches(head, LINUX_SIGNATURE);
@@ -124,10 +131,7 @@ export async function probeImage(name: string, backend: BlockBackend): Promise<I
   const head = await readHead(backend);
   await refuseForeign(name, backend, head);
   if (isLinuxKernel(head)) return "linux";
-  if (isIso(head)) {
-    const hybrid = hasBootSignature(head) ? " (it also carries a boot sector: -hda FILE tries it as a disk)" : "";
-    refuse(name, `is a CD image; ${ISO_ADVICE}${hybrid}.`);
-  }
+  if (isIso(head)) return "cdrom";
   if (!hasBootSignature(head)) {
     if (findMultibootHeader(head)) return "multiboot";
     if (matches(head, ELF_SIGNATURE)) {

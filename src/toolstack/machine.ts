@@ -1,24 +1,36 @@
 /** Puts a machine together: hypervisor, devices, firmware and media of one domain. What the domain class drives. */
+import { VmxonError } from "../common/errors.ts";
 import { createPc, type PcOptions } from "../devices/pc.ts";
-import { Vga } from "../devices/vga/vga.ts";
+import { Vga, VIDEO_MEMORY_SIZE } from "../devices/vga/vga.ts";
 import { romBios } from "../firmware/rombios/rom.ts";
 import { vgaBios } from "../firmware/vgabios/rom.ts";
 import { buildMemoryMap, loadFirmware } from "../firmware/vmxloader.ts";
-import type { Disk, Display, FloppyDrive } from "../hypervisor/backend.ts";
+import type { CdMedium, Display, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
 import type { Clock } from "../hypervisor/clock.ts";
-import { HvmDomain } from "../hypervisor/hvm-domain.ts";
+import type { Stateful } from "../hypervisor/device.ts";
+import { HvmDomain, type HvmState, hvmStateProblem } from "../hypervisor/hvm-domain.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
-import { STATE_SIZE } from "../isa/state.ts";
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
 import type { RegionGenerator } from "../processor/compiler/generator.ts";
-import { MACHINE, STATE } from "../processor/memory-map.ts";
+import { vcpuState } from "../processor/vcpu-state.ts";
+import { describeBoard } from "./board.ts";
 import type { ResolvedConfig } from "./config.ts";
 import type { ExitCount } from "./domain.ts";
 import type { KernelLoader } from "./kernel.ts";
 import type { KeyboardPort, KeyQueue } from "./keyboard.ts";
 import type { LoadedKernel } from "./loader.ts";
+import { shapeProblem } from "./saved/shape.ts";
 import { hashPlain } from "./state-hash.ts";
+
+/** All of a machine that is not memory. */
+export interface MachineState {
+  hvm: HvmState;
+  /** By name, in the order in which they are restored. */
+  devices: Record<string, unknown>;
+  /** What the next reset is: of the processor alone, or on the way out of a suspend to RAM. */
+  reset: { processorOnly: boolean; resuming: boolean };
+}
 
 /** A running machine as the domain class sees it. */
 export interface Machine {
@@ -28,6 +40,8 @@ export interface Machine {
   readonly keyQueue: KeyQueue;
   /** Bytes for the guest, one function for each serial port: it returns how many were taken. */
   readonly serialInputs: readonly ((bytes: Uint8Array) => number)[];
+  /** Trays of the CD drives among hda to hdd, by number. */
+  readonly trays: readonly (CdTray | undefined)[];
   /** Resolves when the guest stops. May be called again after `reset`. */
   run(): Promise<StopReason>;
   pause(): void;
@@ -41,12 +55,37 @@ export interface Machine {
   profile(): DomainProfile | undefined;
   /** See `Domain.stateHash`. */
   stateHash(): string;
+  /** Have it stand still where its state can be taken; resolves with what lets it go on. See `HvmDomain.hold`. */
+  hold(): Promise<() => void>;
+  /** RAM, and what shadows ROM. */
+  readonly ram: Uint8Array;
+  /** Hashes of its ROM images, by name: their services must be those that a saved domain was running. */
+  readonly roms: Readonly<Record<string, string>>;
+  /** While it is held, or before it has run. */
+  state(): MachineState;
+  /**
+   * Put a machine that has not run yet into a state; {@link ram} holds what it held. Throws VmxonError("state") that names
+   * what does not fit.
+   */
+  restore(state: unknown): void;
+}
+
+/** The tray of a CD drive, as seen from outside. */
+export interface CdTray {
+  /** The guest keeps the disc in. */
+  readonly locked: boolean;
+  /** Press the button: true when the tray opened; a guest that has locked it is told of the wish. */
+  pressEject(): boolean;
+  /** Open it, lock or not. */
+  openTray(): void;
+  closeTray(medium: CdMedium | undefined): void;
 }
 
 export interface MachineOptions {
   readonly config: ResolvedConfig;
   readonly floppies: FloppyDrive[];
-  readonly disks: (Disk | undefined)[];
+  /** hda, hdb, hdc, hdd. */
+  readonly units: readonly (IdeUnit | undefined)[];
   readonly loadKernel: KernelLoader | undefined;
   /** See {@link Host.generator}. */
   readonly generator?: RegionGenerator | undefined;
@@ -66,8 +105,18 @@ const BDA_CURSOR = 0x450;
 const CMOS_SHUTDOWN = 0x0f;
 const RESUME_CODES: ReadonlySet<number> = new Set([0x05, 0x09, 0x0a]);
 
+function restoreDevice(name: string, device: Stateful<unknown>, state: unknown): void {
+  try {
+    device.restore(state);
+  } catch (cause) {
+    const what = cause instanceof Error ? cause.message : String(cause);
+    throw new VmxonError("state", `the saved state of ${name} does not fit: ${what}`, { cause });
+  }
+}
+
 export function buildMachine(options: MachineOptions): Machine {
-  const { config, floppies, disks, loadKernel } = options;
+  const { config, floppies, units, loadKernel } = options;
+  const disks = units.map((unit) => (unit?.kind === "disk" ? unit : undefined));
   const hvm = new HvmDomain({
     memory: config.memory,
     clock: config.clock,
@@ -78,8 +127,10 @@ export function buildMachine(options: MachineOptions): Machine {
     profile: config.profile,
     ...(config.startTime !== undefined && { wallTime: config.startTime }),
   });
-  const memoryMap = buildMemoryMap(config.memory);
-  const vga = new Vga({ clock: hvm.clock });
+  const board = describeBoard(config, [true, true]);
+  const memoryMap = buildMemoryMap(config.memory, board);
+  const displayBios = vgaBios();
+  const vga = new Vga({ clock: hvm.clock, memory: hvm.deviceMemory(VIDEO_MEMORY_SIZE) });
   const power: NonNullable<PcOptions["power"]> = {
     sleep: (state) => {
       if (state === "S5") {
@@ -107,9 +158,10 @@ export function buildMachine(options: MachineOptions): Machine {
     hpet: config.hpet,
     power: config.acpi ? power : undefined,
     floppies,
-    disks,
+    units,
     serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
     vga,
+    vgaRom: displayBios.image,
     wallOffsetMs: config.wallOffset,
     bootOrder: config.boot,
   });
@@ -138,16 +190,19 @@ export function buildMachine(options: MachineOptions): Machine {
     for (const { gpa, bytes } of writes) hvm.memory.write(gpa, bytes);
     hvm.enter(state);
   };
+  const trays = units.map((_, i) => pc.ide[i >> 1]?.cdrom(i & 1)?.packets);
   const bios = romBios({
     floppies,
-    disks,
+    units,
     memoryMap,
-    bootOrder: config.boot,
+    board,
+    bootMenuMs: config.bootMenuMs,
     powerOff: () => hvm.powerOff(),
+    eject: (position) => trays[position]?.openTray(),
     activity: { instructions: () => hvm.instructions(), displayGeneration: () => vga.guestGeneration },
     ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
   });
-  loadFirmware(hvm, [vgaBios(), bios]);
+  loadFirmware(hvm, [displayBios, bios]);
   hvm.initialState = { mode: "real" };
   hvm.onReset = () => {
     if (resuming) pc.resume();
@@ -157,6 +212,22 @@ export function buildMachine(options: MachineOptions): Machine {
     processorOnly = false;
     resuming = false;
     options.resetDone();
+  };
+
+  const state = (): MachineState => ({
+    hvm: hvm.state(),
+    devices: Object.fromEntries(pc.devices.map(([name, device]) => [name, device.state()])),
+    reset: { processorOnly, resuming },
+  });
+  const restore = (saved: MachineState): void => {
+    hvm.restore(saved.hvm, () => {
+      for (const [name, device] of pc.devices) restoreDevice(name, device, saved.devices[name]);
+    });
+    ({ processorOnly, resuming } = saved.reset);
+    for (const [name, device] of pc.devices) {
+      if (hashPlain(device.state()) !== hashPlain(saved.devices[name]))
+        throw new VmxonError("state", `the saved state of ${name} is none that it can have`);
+    }
   };
 
   const powerButton = (): void => pc.pm?.pressPowerButton();
@@ -172,6 +243,7 @@ export function buildMachine(options: MachineOptions): Machine {
       press: (codes) => (codes.includes(POWER_KEY) ? powerButton() : pc.typist.press(codes)),
     },
     serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
+    trays,
     async run() {
       const reason = await hvm.run();
       return rebooted ? { kind: "reboot", message: "the guest reset the machine" } : reason;
@@ -187,9 +259,22 @@ export function buildMachine(options: MachineOptions): Machine {
     stateHash: () =>
       hashPlain({
         time: hvm.clock.now(),
-        vcpu: hvm.cpu.u8.subarray(STATE, STATE + STATE_SIZE),
-        memory: hvm.cpu.u8.subarray(MACHINE, MACHINE + config.memory),
+        vcpu: vcpuState(hvm.processor),
+        memory: hvm.ram,
         devices: pc.devices.map(([name, device]) => [name, device.state()]),
       }),
+    hold: () => hvm.hold(),
+    ram: hvm.ram,
+    roms: Object.fromEntries(hvm.roms.map(({ name, image }) => [name, hashPlain(image)])),
+    state,
+    restore(saved) {
+      const problem = shapeProblem(saved, state(), "");
+      if (problem !== undefined)
+        throw new VmxonError("state", `the saved domain does not fit this machine: ${problem}`);
+      const checked = saved as MachineState;
+      const wrong = hvmStateProblem(checked.hvm);
+      if (wrong !== undefined) throw new VmxonError("state", `the saved domain has an impossible state: ${wrong}`);
+      restore(checked);
+    },
   };
 }

@@ -1,18 +1,28 @@
 /** From a configuration's images to the media in a machine's drives: opened, checked, overlaid. */
 import { VmxonError } from "../common/errors.ts";
-import type { BlockBackend, Disk, FloppyDrive, FloppyMedium } from "../hypervisor/backend.ts";
-import type { DriveConfig, ImageSource, ResolvedConfig } from "./config.ts";
-import type { DriveName } from "./disk-spec.ts";
+import type { BlockBackend, CdMedium, Disk, FloppyDrive, FloppyMedium, IdeUnit } from "../hypervisor/backend.ts";
+import type { ImageSource, ResolvedConfig } from "./config.ts";
+import { type DriveName, plainKind } from "./disk-spec.ts";
 import type { Host } from "./host.ts";
-import { isIso, ramdiskFormat, readHead, refuseForeign } from "./images.ts";
-import { capacity, diskGeometry, floppyFormatFor, floppyFormatOfSize, SECTOR_SIZE } from "./media.ts";
+import { isIso, isRawCd, ramdiskFormat, readHead, refuseForeign } from "./images.ts";
+import { CD_SECTOR, capacity, diskGeometry, floppyFormatFor, floppyFormatOfSize, SECTOR_SIZE } from "./media.ts";
 import { MemoryBackend, OverlayBackend, PaddedBackend, ReadOnlyBackend } from "./memory-backend.ts";
 
 export interface Media {
   /** Drive A:, and B: when it has an image. */
   readonly floppies: FloppyDrive[];
   /** hda, hdb, hdc, hdd. */
-  readonly disks: (Disk | undefined)[];
+  readonly units: (IdeUnit | undefined)[];
+}
+
+/** Drives on IDE cables, in the order of {@link Media.units}. */
+export const IDE_DRIVES = ["hda", "hdb", "hdc", "hdd"] as const;
+export type IdeDriveName = (typeof IDE_DRIVES)[number];
+
+interface OpenImage {
+  readonly backend: BlockBackend;
+  readonly head: Uint8Array;
+  readonly name: string;
 }
 
 /** What an image is called in messages. */
@@ -55,7 +65,8 @@ export class MediaBuilder {
   readonly #host: Host;
   readonly #config: ResolvedConfig;
   readonly #notice: (message: string) => void;
-  readonly #opened: BlockBackend[] = [];
+  /** What is open, and of what. */
+  readonly #opened = new Map<BlockBackend, ImageSource>();
 
   constructor(deps: { host: Host; config: ResolvedConfig; notice(message: string): void }) {
     this.#host = deps.host;
@@ -68,10 +79,9 @@ export class MediaBuilder {
     try {
       const floppies = [await this.#floppyDrive("fda")];
       if (this.#config.drives.fdb) floppies.push(await this.#floppyDrive("fdb"));
-      return {
-        floppies,
-        disks: [await this.#disk("hda"), await this.#disk("hdb"), await this.#disk("hdc"), await this.#disk("hdd")],
-      };
+      const units: (IdeUnit | undefined)[] = [];
+      for (const drive of IDE_DRIVES) units.push(await this.#unit(drive));
+      return { floppies, units };
     } catch (error) {
       await this.close();
       throw error;
@@ -80,80 +90,134 @@ export class MediaBuilder {
 
   /** Make what was written durable and let go of the images. */
   async close(): Promise<void> {
-    for (const backend of this.#opened.splice(0)) {
-      if (!backend.readonly) await backend.flush();
-      await backend.close();
+    for (const backend of [...this.#opened.keys()]) await this.release(backend);
+  }
+
+  /** The same for one image: a medium was taken out of its drive. */
+  async release(backend: BlockBackend): Promise<void> {
+    if (!this.#opened.delete(backend)) return;
+    if (!backend.readonly) await backend.flush();
+    await backend.close();
+  }
+
+  /** Of what a medium in a drive was opened. */
+  sourceOf(backend: BlockBackend): ImageSource | undefined {
+    return this.#opened.get(backend);
+  }
+
+  async #open(drive: DriveName, source: ImageSource, wanted: "rw" | "r"): Promise<OpenImage> {
+    const name = sourceName(drive, source);
+    const access = this.#config.snapshot ? "r" : wanted;
+    const backend = await openSource(source, this.#host, access, plainKind(drive) === "floppy");
+    this.#opened.set(backend, source);
+    try {
+      const head = await readHead(backend);
+      await refuseForeign(name, backend, head);
+      return { backend, head, name };
+    } catch (error) {
+      await this.release(backend);
+      throw error;
     }
   }
 
-  async #open(
-    drive: DriveName,
-    config: DriveConfig,
-  ): Promise<{ backend: BlockBackend; head: Uint8Array; name: string }> {
-    const name = sourceName(drive, config.source);
-    const access = this.#config.snapshot ? "r" : config.access;
-    const backend = await openSource(config.source, this.#host, access, drive.startsWith("fd"));
-    this.#opened.push(backend);
-    const head = await readHead(backend);
-    await refuseForeign(name, backend, head);
-    return { backend, head, name };
-  }
-
   /** Keep `outer` instead of what it stands on, for closing. */
-  #wrap<T extends BlockBackend>(outer: T): T {
-    this.#opened[this.#opened.length - 1] = outer;
+  #wrap<T extends BlockBackend>(inner: BlockBackend, outer: T): T {
+    const source = this.#opened.get(inner);
+    this.#opened.delete(inner);
+    if (source !== undefined) this.#opened.set(outer, source);
     return outer;
   }
 
   async #floppyDrive(drive: "fda" | "fdb"): Promise<FloppyDrive> {
     const config = this.#config.drives[drive];
-    if (!config) return { medium: undefined, changed: false };
-    const { backend, head, name } = await this.#open(drive, config);
-    const packed = backend.size % SECTOR_SIZE !== 0 ? ramdiskFormat(head) : undefined;
-    if (packed) throw new VmxonError("image", `${name} is ${packed.what}; unpack it first: ${packed.unpack} FILE`);
-    const format = floppyFormatOfSize(backend.size) ?? floppyFormatFor(backend.size, head);
-    if (!format) {
+    const medium = config?.source === undefined ? undefined : await this.floppy(drive, config.source, config.access);
+    return { medium, changed: false };
+  }
+
+  /** Open a floppy image. Rejects with VmxonError("image") that says why it is none. */
+  async floppy(drive: "fda" | "fdb", source: ImageSource, access: "rw" | "r"): Promise<FloppyMedium> {
+    const { backend, head, name } = await this.#open(drive, source, access);
+    try {
+      refusePacked(name, backend, head);
+      const format = floppyFormatOfSize(backend.size) ?? floppyFormatFor(backend.size, head);
+      if (!format) {
+        throw new VmxonError(
+          "image",
+          `${name} has ${backend.size} bytes: too large for a floppy (2.88 MB at most). As a disk: -hda FILE`,
+        );
+      }
+      const size = capacity(format.geometry);
+      let medium = backend;
+      if (this.#config.snapshot) medium = this.#wrap(backend, new OverlayBackend(backend, size));
+      else if (backend.size < size) medium = this.#wrap(backend, padded(backend, source, size));
+      if (backend.readonly && !this.#config.snapshot && access === "rw") {
+        this.#notice(`${name} cannot be written to, so that its floppy is write-protected`);
+      }
+      const { geometry, driveType } = format;
+      return { backend: medium, geometry, driveType, writeProtected: medium.readonly };
+    } catch (error) {
+      await this.release(backend);
+      throw error;
+    }
+  }
+
+  async #unit(drive: IdeDriveName): Promise<IdeUnit | undefined> {
+    const config = this.#config.drives[drive];
+    if (config === undefined) return undefined;
+    const { source, kind, access } = config;
+    const serial = `VMXON-${drive.toUpperCase()}`;
+    if (kind === "cdrom") {
+      const medium = source === undefined ? undefined : await this.disc(drive, source);
+      return { kind: "cdrom", serial, model: "VMXON CD-ROM", medium, trayOpen: false };
+    }
+    return source === undefined ? undefined : this.#disk(drive, source, access, serial);
+  }
+
+  /** Open an image of a CD or DVD. Rejects with VmxonError("image") that says why it is none. */
+  async disc(drive: DriveName, source: ImageSource): Promise<CdMedium> {
+    const { backend, head, name } = await this.#open(drive, source, "r");
+    if (isRawCd(backend.size, head)) {
+      await this.release(backend);
       throw new VmxonError(
         "image",
-        `${name} has ${backend.size} bytes: too large for a floppy (2.88 MB at most). As a disk: -hda FILE`,
+        `${name} holds raw CD sectors of 2352 bytes; convert it to sectors of 2048 bytes: bchunk FILE.bin FILE.cue NEW`,
       );
     }
-    const size = capacity(format.geometry);
-    let medium = backend;
-    if (this.#config.snapshot) medium = this.#wrap(new OverlayBackend(backend, size));
-    else if (backend.size < size) medium = this.#wrap(this.#padded(backend, config.source, size));
-    if (backend.readonly && !this.#config.snapshot && config.access === "rw") {
-      this.#notice(`${name} cannot be written to, so that its floppy is write-protected`);
-    }
-    const { geometry, driveType } = format;
-    const result: FloppyMedium = { backend: medium, geometry, driveType, writeProtected: medium.readonly };
-    return { medium: result, changed: false };
+    const rest = backend.size % CD_SECTOR;
+    return {
+      backend: rest === 0 ? backend : this.#wrap(backend, new PaddedBackend(backend, backend.size + CD_SECTOR - rest)),
+    };
   }
 
-  /** Files grow when the guest writes behind their end; bytes in memory cannot, an overlay does it for them. */
-  #padded(backend: BlockBackend, source: ImageSource, size: number): BlockBackend {
-    return typeof source === "string" ? new PaddedBackend(backend, size) : new OverlayBackend(backend, size);
-  }
-
-  async #disk(drive: "hda" | "hdb" | "hdc" | "hdd"): Promise<Disk | undefined> {
-    const config = this.#config.drives[drive];
-    if (!config) return undefined;
-    const { backend, head, name } = await this.#open(drive, config);
-    const packed = backend.size % SECTOR_SIZE !== 0 ? ramdiskFormat(head) : undefined;
-    if (packed) throw new VmxonError("image", `${name} is ${packed.what}; unpack it first: ${packed.unpack} FILE`);
+  async #disk(drive: IdeDriveName, source: ImageSource, access: "rw" | "r", serial: string): Promise<Disk> {
+    const { backend, head, name } = await this.#open(drive, source, access);
+    refusePacked(name, backend, head);
     if (backend.size % SECTOR_SIZE !== 0) {
       throw new VmxonError(
         "image",
         `${name} has ${backend.size} bytes, no whole number of 512-byte sectors; was it cut off? To fill it up: truncate -s %512 FILE`,
       );
     }
-    if (isIso(head)) this.#notice(`${name} looks like a CD image; ${drive} shows it as a disk`);
-    const medium = this.#config.snapshot ? this.#wrap(new OverlayBackend(backend)) : backend;
+    if (isIso(head))
+      this.#notice(`${name} looks like a CD image; ${drive} shows it as a disk. In a CD drive: -cdrom FILE`);
+    const medium = this.#config.snapshot ? this.#wrap(backend, new OverlayBackend(backend)) : backend;
     return {
+      kind: "disk",
       backend: medium,
       geometry: diskGeometry(backend.size, head),
-      serial: `VMXON-${drive.toUpperCase()}`,
+      serial,
       model: "VMXON HARDDISK",
     };
   }
+}
+
+/** Files grow when the guest writes behind their end; bytes in memory cannot, an overlay does it for them. */
+function padded(backend: BlockBackend, source: ImageSource, size: number): BlockBackend {
+  return typeof source === "string" ? new PaddedBackend(backend, size) : new OverlayBackend(backend, size);
+}
+
+/** Throw VmxonError("image") for something compressed that is no whole number of sectors. */
+function refusePacked(name: string, backend: BlockBackend, head: Uint8Array): void {
+  const packed = backend.size % SECTOR_SIZE !== 0 ? ramdiskFormat(head) : undefined;
+  if (packed) throw new VmxonError("image", `${name} is ${packed.what}; unpack it first: ${packed.unpack} FILE`);
 }

@@ -1,8 +1,10 @@
 /** Geometries: the standard floppy formats by size, and how a disk's cylinders, heads and sectors are found. */
 import type { FloppyMedium, Geometry } from "../hypervisor/backend.ts";
 
-/** Bytes of a sector on every medium of this machine. */
+/** Bytes of a sector of floppies and disks. */
 export const SECTOR_SIZE = 512;
+/** Bytes of a sector of a CD's data. */
+export const CD_SECTOR = 2048;
 
 export interface FloppyFormat {
   readonly name: string;

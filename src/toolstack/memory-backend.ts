@@ -25,6 +25,10 @@ export class MemoryBackend implements BlockBackend {
 
   async flush(): Promise<void> {}
 
+  async discard(offset: number, length: number): Promise<void> {
+    if (!this.readonly) this.#bytes.fill(0, offset, offset + length);
+  }
+
   async close(): Promise<void> {}
 }
 
@@ -51,6 +55,23 @@ export class OverlayBackend implements BlockBackend {
   /** Bytes of memory that the overlay holds. */
   get allocated(): number {
     return this.#clusters.size * CLUSTER_SIZE;
+  }
+
+  /** What was written, by offset. Once nothing is being written. */
+  *written(): Iterable<{ readonly offset: number; readonly bytes: Uint8Array }> {
+    for (const index of [...this.#clusters.keys()].sort((a, b) => a - b)) {
+      const offset = index * CLUSTER_SIZE;
+      yield { offset, bytes: this.#clusters.get(index)!.subarray(0, this.size - offset) };
+    }
+  }
+
+  /** Take back a piece that {@link written} gave. Throws VmxonError("state") for what it cannot have given. */
+  load(offset: number, bytes: Uint8Array): void {
+    if (offset % CLUSTER_SIZE !== 0 || bytes.length > CLUSTER_SIZE)
+      throw new VmxonError("state", `no cluster of an overlay has ${bytes.length} bytes at ${offset}`);
+    const cluster = new Uint8Array(CLUSTER_SIZE);
+    cluster.set(bytes);
+    this.#clusters.set(offset / CLUSTER_SIZE, cluster);
   }
 
   async #readBase(offset: number, target: Uint8Array): Promise<void> {
@@ -102,6 +123,19 @@ export class OverlayBackend implements BlockBackend {
     await this.#order;
   }
 
+  /** Frees the memory of whole clusters. Behind the base's end they are zero then; over the base they are left alone. */
+  discard(offset: number, length: number): Promise<void> {
+    const first = Math.ceil(Math.max(offset, this.#base.size) / CLUSTER_SIZE);
+    const end = Math.floor((offset + length) / CLUSTER_SIZE);
+    const result = this.#order.then(() => {
+      for (const index of this.#clusters.keys()) {
+        if (index >= first && index < end) this.#clusters.delete(index);
+      }
+    });
+    this.#order = result;
+    return result;
+  }
+
   async close(): Promise<void> {
     this.#clusters.clear();
     await this.#base.close();
@@ -128,6 +162,8 @@ export class ReadOnlyBackend implements BlockBackend {
   }
 
   async flush(): Promise<void> {}
+
+  async discard(): Promise<void> {}
 
   close(): Promise<void> {
     return this.#base.close();
@@ -162,6 +198,11 @@ export class PaddedBackend implements BlockBackend {
 
   flush(): Promise<void> {
     return this.#base.flush();
+  }
+
+  async discard(offset: number, length: number): Promise<void> {
+    const present = Math.min(length, this.#present - offset);
+    if (present > 0) await this.#base.discard(offset, present);
   }
 
   close(): Promise<void> {

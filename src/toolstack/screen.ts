@@ -1,5 +1,6 @@
 /** The guest's screen as programs use it: text, pixels, and waiting for text to appear. */
-import type { Display, Frame, TextScreen } from "../hypervisor/backend.ts";
+import type { Display, Frame, FrameFeed, FrameSink, TextScreen } from "../hypervisor/backend.ts";
+import { encodePng } from "./png.ts";
 import { screenText } from "./screen-text.ts";
 import type { Waiter, WaitOptions } from "./waiter.ts";
 
@@ -31,6 +32,18 @@ export class Screen {
   /** The picture, in any mode. */
   frame(): Frame {
     return this.#display.frame();
+  }
+
+  /** The picture that is shown now as a PNG file. */
+  png(): Promise<Uint8Array> {
+    const file = encodePng(this.#display.frame());
+    this.#waiter.hold(file);
+    return file;
+  }
+
+  /** Keep `sink` up to date: it is told what has changed whenever the feed's `update` is called. */
+  feed(sink: FrameSink): FrameFeed {
+    return this.#display.feed(sink);
   }
 
   /** Resolves with the match once the screen's text matches. `^` and `$` match at lines. */

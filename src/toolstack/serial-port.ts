@@ -1,6 +1,7 @@
 /** A serial port as programs use it: text in both directions, and waiting for what the guest says. */
 import type { ByteSink } from "../hypervisor/backend.ts";
 import type { Clock, Timer } from "../hypervisor/clock.ts";
+import { restoreTimer, timerState } from "../hypervisor/timer-state.ts";
 import { Emitter, type Event } from "./events.ts";
 import type { Waiter, WaitOptions } from "./waiter.ts";
 
@@ -10,6 +11,13 @@ const BUFFER_SIZE = 4096;
 const RETRY_INTERVAL = 1_000_000;
 /** Characters kept for `waitFor`. */
 const HISTORY = 0x10000;
+
+/** What of a serial port a saved domain needs. */
+export interface SerialPortState {
+  waiting: Uint8Array;
+  /** Guest time of the next attempt to send it, or -1. */
+  retryAt: number;
+}
 
 export class SerialPort {
   readonly #data = new Emitter<Uint8Array>();
@@ -55,6 +63,16 @@ export class SerialPort {
       }
       this.#waiting.shift();
     }
+  }
+
+  /** Bytes for the guest that it has not taken yet. */
+  state(): SerialPortState {
+    return { waiting: concat(this.#waiting), retryAt: timerState(this.#retry) };
+  }
+
+  restore(state: SerialPortState): void {
+    this.#waiting = state.waiting.length > 0 ? [state.waiting] : [];
+    restoreTimer(this.#retry, state.waiting.length > 0 ? state.retryAt : -1);
   }
 
   /** What the guest has sent lately and no `waitFor` has taken yet. */
@@ -105,4 +123,14 @@ export class SerialPort {
     this.#length = 0;
     this.#data.fire(bytes);
   }
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }

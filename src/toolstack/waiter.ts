@@ -83,11 +83,21 @@ export class Waiter {
     });
   }
 
-  /** Under the instruction clock: the guest stands still until the host's code has had its turn. */
-  hold(): void {
+  /** Under the instruction clock: the guest stands still until `work` is done and the host's code has had its turn. */
+  hold(work?: Promise<unknown>): void {
     if (!this.#repeatable || this.#closed) return;
-    const turn = new Promise<void>((resolve) => setTimeout(resolve, 0));
-    this.#clock.complete(turn, 1, () => {});
+    const turn = (): Promise<void> => new Promise<void>((resolve) => setTimeout(resolve, 0));
+    // No guest time passes: it would show in whatever the guest does next.
+    this.#clock.complete(work ? work.then(turn, turn) : turn(), 0, () => {});
+  }
+
+  /** Resolves when `ms` of guest time have passed. */
+  async sleep(ms: number): Promise<void> {
+    const end = this.#clock.now() + ms * NS_PER_MS;
+    await this.wait(
+      () => (this.#clock.now() >= end ? true : undefined),
+      () => "time to pass",
+    );
   }
 
   /** The domain is gone: fail every open wait, and those to come whose condition does not hold already. */

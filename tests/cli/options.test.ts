@@ -90,7 +90,6 @@ test("mistakes are answered with what to type", () => {
   refused(["--timeout=soon"], /such as --timeout=30/);
   refused(["--expect", "A("], /--expect:.*\\ before/);
   refused(["--press", "ctrl-foo"], /unknown key "foo"/);
-  refused(["-cdrom", "x.iso"], /CD images are not supported yet/);
   refused(["-smp", "2"], /one processor/);
   refused(["memroy=64"], /Did you mean "memory"\?/);
 });

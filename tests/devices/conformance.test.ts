@@ -2,12 +2,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { decode, encode } from "../../src/common/cbor.ts";
 import { createPc, type Pc } from "../../src/devices/pc.ts";
+import { Vga } from "../../src/devices/vga/vga.ts";
 import { type AccessSize, OVER_RAM } from "../../src/hypervisor/device.ts";
 import { APIC_SIZE, LocalApic } from "../../src/hypervisor/local-apic.ts";
-import { FakeBus, FakeLine, FakeMemory, fakeDisk, fakeFloppy, NO_SHADOW, NO_VIDEO } from "../support/device-fakes.ts";
+import { shapeProblem } from "../../src/toolstack/saved/shape.ts";
+import {
+  FakeBus,
+  FakeLine,
+  FakeMemory,
+  fakeCdrom,
+  fakeDisk,
+  fakeFloppy,
+  NO_SHADOW,
+  videoMemory,
+} from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
+const VIDEO_MEMORY = 1 << 20;
 /** Where a BIOS might put the bus masters. */
 const BUS_MASTER = 0xc000;
 
@@ -18,6 +31,8 @@ class Machine {
   readonly clock = new FakeClock();
   readonly floppies = [fakeFloppy(1440), fakeFloppy(360, { writeProtected: true })];
   readonly disks = [fakeDisk(1), fakeDisk(1, { readonly: true }), fakeDisk(1)];
+  readonly cdrom = fakeCdrom(40);
+  readonly vga = new Vga({ clock: this.clock, memory: videoMemory(VIDEO_MEMORY) });
   readonly apic = new LocalApic({
     clock: this.clock,
     timeStamp: () => BigInt(this.clock.now()),
@@ -40,9 +55,9 @@ class Machine {
       apic: this.apic,
       hpet: true,
       floppies: this.floppies,
-      disks: this.disks,
+      units: [...this.disks, this.cdrom],
       serial: [sink, sink],
-      vga: NO_VIDEO,
+      vga: this.vga,
     });
     this.apic.connect(this.pc.pic);
     this.pc.ide.forEach(({ busMaster }, i) => {
@@ -66,7 +81,9 @@ class Machine {
     this.disks.forEach((disk, i) => {
       copy.disks[i]!.backend.bytes.set(disk.backend.bytes);
     });
-    const { states } = this;
+    // By way of the bytes of a saved domain, and of the check that they go through there.
+    const states = decode(encode(this.states)) as Record<string, unknown>;
+    assert.equal(shapeProblem(states, copy.states, ""), undefined);
     for (const [name, device] of copy.pc.devices) device.restore(states[name]);
     return copy;
   }
@@ -75,13 +92,13 @@ class Machine {
 type Action =
   | { readonly kind: "out"; readonly port: number; readonly size: AccessSize; readonly value: number }
   | { readonly kind: "in"; readonly port: number; readonly size: AccessSize }
+  | { readonly kind: "load" | "store"; readonly at: number; readonly size: AccessSize; readonly value: number }
+  | { readonly kind: "look" }
   | { readonly kind: "script"; readonly writes: Script }
   | { readonly kind: "wait"; readonly ns: number }
   | { readonly kind: "key"; readonly code: string; readonly down: boolean }
   | { readonly kind: "mouse"; readonly dx: number; readonly buttons: number }
   | { readonly kind: "serial"; readonly count: number }
-  | { readonly kind: "load"; readonly gpa: number; readonly size: AccessSize }
-  | { readonly kind: "store"; readonly gpa: number; readonly size: AccessSize; readonly value: number }
   | { readonly kind: "memory"; readonly writes: readonly (readonly [gpa: number, value: number])[] }
   | { readonly kind: "acknowledge" };
 
@@ -269,6 +286,37 @@ const SCRIPTS: readonly Script[] = [
     [0x1f7, 0x35],
     [BUS_MASTER, 1],
   ],
+  // Packets: of twelve bytes through the data register, by PIO and by DMA.
+  ...[
+    [0x03, 0, 0, 0, 18],
+    [0x28, 0, 0, 0, 0, 3, 0, 0, 2],
+    [0xbe, 0, 0, 0, 0, 5, 0, 0, 3, 0xf8],
+    [0x43, 0, 0, 0, 0, 0, 0, 0, 40],
+    [0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 80],
+    [0x15, 0, 0, 0, 16],
+    [0x1b, 0, 0, 0, 2],
+    [0x1b, 0, 0, 0, 3],
+    [0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8],
+    [0x51, 0, 0, 0, 0, 0, 0, 0, 34],
+  ].flatMap((packet) =>
+    [0, 1].map((dma): (readonly [number, number])[] => [
+      [0x176, 0xb0],
+      [0x171, dma],
+      [0x174, 0x00],
+      [0x175, 0x04],
+      [0x177, 0xa0],
+      ...Array.from({ length: 12 }, (_, i) => [0x170, packet[i] ?? 0] as const),
+      [BUS_MASTER + 8, 9],
+    ]),
+  ),
+  [
+    [0x176, 0xb0],
+    [0x177, 0x08],
+  ],
+  [
+    [0x176, 0xb0],
+    [0x177, 0xa1],
+  ],
   [
     [0x1f7, 0xf8],
     [0x1f2, 0],
@@ -302,11 +350,45 @@ const SCRIPTS: readonly Script[] = [
     [0x2fc, 0x1b],
     [0x2f8, 0x55],
   ],
+  // The display's windows and modes.
+  [...config(0x1010, 0xe000_0000, 4), ...config(0x1018, 0xe100_0000, 4), ...config(0x1004, 3, 2)],
+  config(0x1030, 0xe020_0001, 4),
+  [
+    [0x3c2, 0x63],
+    [0x3d4, 0x11],
+    [0x3d5, 0x00],
+    [0x3d4, 0x01],
+    [0x3d5, 0x4f],
+    [0x3d4, 0x12],
+    [0x3d5, 0x8f],
+    [0x3d4, 0x13],
+    [0x3d5, 0x28],
+    [0x3ce, 0x06],
+    [0x3cf, 0x05],
+    [0x3ce, 0x08],
+    [0x3cf, 0xff],
+    [0x3c4, 0x02],
+    [0x3c5, 0x0f],
+  ],
+  [
+    [0x1ce, 0x01],
+    [0x1cf, 0x40],
+    [0x1ce, 0x02],
+    [0x1cf, 0x20],
+    [0x1ce, 0x03],
+    [0x1cf, 0x10],
+    [0x1ce, 0x04],
+    [0x1cf, 0x41],
+    [0x1ce, 0x05],
+    [0x1cf, 0x03],
+  ],
+  [
+    [0x1ce, 0x04],
+    [0x1cf, 0x00],
+  ],
 ];
 
-const PORTS = new Machine().bus.ranges
-  .filter(({ name }) => name !== "vga")
-  .flatMap(({ base, count }) => Array.from({ length: count }, (_, i) => base + i));
+const PORTS = new Machine().bus.ranges.flatMap(({ base, count }) => Array.from({ length: count }, (_, i) => base + i));
 
 const port = fc.constantFrom(...PORTS);
 const size = fc.constantFrom<AccessSize>(1, 1, 1, 2, 4);
@@ -372,6 +454,24 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       .record({ kind: fc.constant("out" as const), port, size, value: fc.nat(0xffff_ffff) })
       .map((out) => (out.size === 4 ? out : { ...out, value: out.value % 2 ** (8 * out.size) })),
   },
+  {
+    weight: 3,
+    arbitrary: fc
+      .record({
+        kind: fc.constantFrom("load" as const, "store" as const),
+        at: fc.oneof(
+          fc.integer({ min: 0xa0000, max: 0xbffff }),
+          fc.integer({ min: 0xe0000000, max: 0xe0ffffff }),
+          fc.integer({ min: 0xe0000000, max: 0xe000ffff }),
+          fc.integer({ min: 0xe1000000, max: 0xe1000fff }),
+          gpa,
+        ),
+        size,
+        value: fc.nat(0xffff_ffff),
+      })
+      .map((access) => (access.size === 4 ? access : { ...access, value: access.value % 2 ** (8 * access.size) })),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("look" as const) }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant("script" as const), writes: fc.constantFrom(...SCRIPTS) }) },
   {
     weight: 4,
@@ -390,11 +490,6 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("serial" as const), count: fc.nat(40) }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("load" as const), gpa, size }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({ kind: fc.constant("store" as const), gpa, size, value: fc.nat(0xffff_ffff) }),
-  },
   {
     weight: 3,
     arbitrary: fc.record({ kind: fc.constant("memory" as const), writes: fc.constantFrom(...MEMORY_SCRIPTS) }),
@@ -414,6 +509,17 @@ async function play(machine: Machine, actions: readonly Action[]): Promise<numbe
       case "out":
         bus.out(act.port, act.size, act.value);
         break;
+      case "load":
+        seen.push(bus.load(act.at, act.size));
+        break;
+      case "store":
+        bus.store(act.at, act.value, act.size);
+        break;
+      case "look": {
+        const { width, height, rgba } = machine.vga.frame();
+        assert.equal(rgba.length, width * height * 4);
+        break;
+      }
       case "script":
         for (const [at, value, bytes] of act.writes) bus.out(at, bytes ?? 1, value);
         break;
@@ -430,12 +536,6 @@ async function play(machine: Machine, actions: readonly Action[]): Promise<numbe
         break;
       case "serial":
         seen.push(pc.uarts[0]!.receive(new Uint8Array(act.count).fill(0x41)));
-        break;
-      case "load":
-        seen.push(bus.load(act.gpa, act.size));
-        break;
-      case "store":
-        bus.store(act.gpa, act.value % 2 ** (8 * act.size), act.size);
         break;
       case "memory":
         for (const [at, value] of act.writes) bus.store(at, value);
@@ -512,6 +612,11 @@ test("states are plain data that later activity does not change", async () => {
   );
 });
 
+/** Without the display's counters of changes, which go on for ever. */
+function uncounted(states: Record<string, unknown>): Record<string, unknown> {
+  return { ...states, vga: { ...(states["vga"] as object), changes: 0, activity: 0 } };
+}
+
 test("a reset is the same whatever came before, and done twice it is done once", async () => {
   /** Devices whose reset keeps what a reset button cannot reach: time, CMOS, fingers on keys, bytes on a cable. */
   const keeps = new Set(["rtc", "acpi", "keyboard", "com1", "com2"]);
@@ -521,13 +626,15 @@ test("a reset is the same whatever came before, and done twice it is done once",
     fc.asyncProperty(actions, async (acts) => {
       const machine = new Machine();
       await play(machine, acts);
+      // No reset closes a tray.
+      machine.cdrom.trayOpen = false;
       machine.pc.reset();
       const { states } = machine;
       for (const name of Object.keys(states)) {
-        if (!keeps.has(name)) assert.deepEqual(states[name], fresh.states[name], name);
+        if (!keeps.has(name)) assert.deepEqual(uncounted(states)[name], uncounted(fresh.states)[name], name);
       }
       machine.pc.reset();
-      assert.deepEqual(machine.states, states);
+      assert.deepEqual(uncounted(machine.states), uncounted(states));
       assert.equal(machine.pc.pic.pending, false);
     }),
     { numRuns: 60 },

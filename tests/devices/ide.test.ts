@@ -270,10 +270,17 @@ function largeDisk(sectors: number): Disk {
         new DataView(target.buffer, target.byteOffset).setFloat64(at, offset / 512 + at / 512, true);
     },
     async write() {},
+    async discard(): Promise<void> {},
     async flush() {},
     async close() {},
   };
-  return { backend, geometry: { cylinders: 16383, heads: 16, sectors: 63 }, serial: "VX0002", model: "LARGE" };
+  return {
+    kind: "disk",
+    backend,
+    geometry: { cylinders: 16383, heads: 16, sectors: 63 },
+    serial: "VX0002",
+    model: "LARGE",
+  };
 }
 
 test("48-bit addresses reach beyond 128 GB, and HOB shows the older bytes", async () => {

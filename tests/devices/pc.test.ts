@@ -23,7 +23,7 @@ function build(options: Partial<PcOptions> = {}) {
       counts.resets++;
     },
     floppies: [],
-    disks: [],
+    units: [],
     serial: [],
     vga: NO_VIDEO,
     ...options,
@@ -53,7 +53,7 @@ test("every device interrupts with the vector of a PC", async () => {
   const sink = { write(): void {} };
   const { pc, bus, clock } = build({
     floppies: [fakeFloppy(1440)],
-    disks: [fakeDisk(1), undefined, fakeDisk(1)],
+    units: [fakeDisk(1), undefined, fakeDisk(1)],
     serial: [sink, sink],
   });
   initializePic(bus);
@@ -116,7 +116,7 @@ test("CMOS describes the machine", () => {
   const { bus, cmos } = build({
     memory: new FakeMemory(32 << 20),
     floppies: [fakeFloppy(1440), fakeFloppy(360)],
-    disks: [fakeDisk(4), undefined],
+    units: [fakeDisk(4), undefined],
     bootOrder: ["disk", "floppy", "cdrom"],
   });
   const word = (index: number): number => cmos(index) | (cmos(index + 1) << 8);

@@ -6,7 +6,10 @@ import { Vga } from "../../src/devices/vga/vga.ts";
 import { assemble } from "../../src/firmware/assembler.ts";
 import type { AccessSize, DirectMemory } from "../../src/hypervisor/device.ts";
 import { HvmDomain } from "../../src/hypervisor/hvm-domain.ts";
-import { ManualClock } from "../firmware/vgabios-bench.ts";
+import { videoMemory } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+
+const PLANES = 256 << 10;
 
 const GRAPHICS = 0x1e;
 const SEQUENCER = 0x14;
@@ -55,7 +58,7 @@ const MODES: Readonly<Record<string, (set: Set) => void>> = {
 
 /** An adapter, with memory that stands in for it if wanted, as a guest reaches it. */
 class Adapter {
-  readonly vga = new Vga({ clock: new ManualClock() });
+  readonly vga = new Vga({ clock: new FakeClock(), memory: videoMemory(PLANES) });
   readonly #bytes = new Uint8Array(VGA_SIZE);
   #open = { offset: 0, size: 0 };
   openings = 0;

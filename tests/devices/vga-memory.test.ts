@@ -3,14 +3,17 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { AccessSize } from "../../src/hypervisor/device.ts";
-import { ManualClock } from "../firmware/vgabios-bench.ts";
+import { videoMemory } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+
+const PLANES = 256 << 10;
 
 const GRAPHICS = 0x1e;
 const SEQUENCER = 0x14;
 const MISC = 0x12;
 
 function createVga() {
-  const vga = new Vga({ clock: new ManualClock() });
+  const vga = new Vga({ clock: new FakeClock(), memory: videoMemory(PLANES) });
   const set = (port: number, index: number, value: number) => vga.ports.write(port, 2, index | (value << 8));
   vga.ports.write(MISC, 1, 0x63);
   set(SEQUENCER, 2, 0x0f);

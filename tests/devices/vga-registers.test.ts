@@ -3,7 +3,11 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { AccessSize } from "../../src/hypervisor/device.ts";
-import { createBench, ManualClock } from "../firmware/vgabios-bench.ts";
+import { createBench } from "../firmware/vgabios-bench.ts";
+import { videoMemory } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+
+const PLANES = 256 << 10;
 
 /** One frame of 720 × 400 text: 449 lines of 900 dots at 28.322 MHz. */
 const FRAME = (449 * 900 * 1e9) / 28_322_000;
@@ -139,7 +143,7 @@ test("no access throws, and none returns bits beyond its size", () => {
   });
   fc.assert(
     fc.property(fc.array(access, { maxLength: 200 }), (accesses) => {
-      const vga = new Vga({ clock: new ManualClock() });
+      const vga = new Vga({ clock: new FakeClock(), memory: videoMemory(PLANES) });
       vga.ports.write(0x12, 1, 0x63);
       for (const a of accesses) {
         const device = a.memory ? vga.memory : vga.ports;
@@ -169,7 +173,7 @@ test("state taken in mid-operation restores into a fresh adapter", () => {
   io.out(0x3c0, 1, 0x25);
   io.out(0x3ce, 1, 5);
   const state = vga.state();
-  const copy = new Vga({ clock });
+  const copy = new Vga({ clock, memory: videoMemory(PLANES) });
   copy.restore(state);
   assert.deepEqual(copy.state(), state);
   assert.deepEqual(copy.text(), vga.text());

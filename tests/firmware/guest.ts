@@ -3,16 +3,18 @@
  * meet at port E9h: what the program writes there is collected, and a test may act on a character while the guest
  * stands still, so that every run is the same.
  */
-import { createPc, type Pc } from "../../src/devices/pc.ts";
+import { createPc, type Pc, type PcOptions } from "../../src/devices/pc.ts";
 import { Vga } from "../../src/devices/vga/vga.ts";
 import { assemble } from "../../src/firmware/assembler.ts";
 import { romBios } from "../../src/firmware/rombios/rom.ts";
+import type { Rom } from "../../src/firmware/service.ts";
 import { vgaBios } from "../../src/firmware/vgabios/rom.ts";
 import { buildMemoryMap, loadFirmware } from "../../src/firmware/vmxloader.ts";
 import type { FloppyDrive } from "../../src/hypervisor/backend.ts";
 import { HvmDomain } from "../../src/hypervisor/hvm-domain.ts";
 import type { StopReason } from "../../src/hypervisor/stop-reason.ts";
 import { MemoryBackend } from "../../src/toolstack/memory-backend.ts";
+import { testBoard } from "../support/board.ts";
 
 const MB = 1024 * 1024;
 const FLOPPY_BYTES = 1440 * 1024;
@@ -83,13 +85,19 @@ export interface GuestOptions {
   readonly drive?: FloppyDrive;
   /** Called at each guest ms until it gives true; then it is called no more. */
   readonly watch?: (guest: Guest) => boolean;
+  /** Option ROMs beside the VGA BIOS. */
+  readonly roms?: readonly Rom[];
+  readonly bootMenuMs?: number;
+  readonly bootOrder?: NonNullable<PcOptions["bootOrder"]>;
   /** Guest ms after which the domain is destroyed; default 60,000. */
   readonly limit?: number;
+  /** Default: the instruction clock. */
+  readonly clock?: "real";
 }
 
 /** Run a program until it switches the machine off. */
 export async function runGuest(program: string, options: GuestOptions = {}): Promise<Guest> {
-  const domain = new HvmDomain({ memory: 4 * MB, clock: "instructions" });
+  const domain = new HvmDomain({ memory: 4 * MB, clock: options.clock ?? "instructions" });
   const vga = new Vga({ clock: domain.clock });
   const drive = options.drive ?? bootDiskette(program);
   let keepDevices = false;
@@ -111,9 +119,10 @@ export async function runGuest(program: string, options: GuestOptions = {}): Pro
       domain.reset();
     },
     floppies: [drive],
-    disks: [],
+    units: [],
     serial: [{ write() {} }],
     vga,
+    bootOrder: options.bootOrder ?? ["floppy"],
     debug: { write },
   });
   domain.setInterruptController(pc.pic);
@@ -123,13 +132,14 @@ export async function runGuest(program: string, options: GuestOptions = {}): Pro
   };
   const bios = romBios({
     floppies: [drive],
-    disks: [],
+    units: [],
     memoryMap: buildMemoryMap(4 * MB),
-    bootOrder: ["floppy"],
+    board: testBoard(4 * MB),
+    bootMenuMs: options.bootMenuMs ?? 0,
     powerOff: () => domain.powerOff(),
     activity: { instructions: () => domain.instructions(), displayGeneration: () => vga.guestGeneration },
   });
-  loadFirmware(domain, [vgaBios(), bios]);
+  loadFirmware(domain, [vgaBios(), ...(options.roms ?? []), bios]);
   const guest: Guest = { pc, domain, vga, drive, output: "", times: [], reason: undefined };
   const limit = domain.clock.timer(() => domain.destroy());
   limit.arm((options.limit ?? 60_000) * 1e6);

@@ -1,12 +1,13 @@
 /** A PC with the system BIOS for tests: real devices, plain memory, a processor that is only registers. */
 import assert from "node:assert/strict";
-import { createPc, type Pc } from "../../src/devices/pc.ts";
+import { createPc, type Pc, type PcOptions } from "../../src/devices/pc.ts";
 import type { FirmwareCpu, SegmentName } from "../../src/firmware/cpu.ts";
 import { FONT_8X8 } from "../../src/firmware/font/font.ts";
 import { buildImage } from "../../src/firmware/rombios/image.ts";
 import { type RomBiosDeps, romBios } from "../../src/firmware/rombios/rom.ts";
 import type { Rom, ServiceContext } from "../../src/firmware/service.ts";
 import { buildMemoryMap } from "../../src/firmware/vmxloader.ts";
+import { testBoard } from "../support/board.ts";
 import { FakeBus, FakeLine, FakeMemory, NO_SHADOW, NO_VIDEO } from "../support/device-fakes.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
@@ -78,6 +79,7 @@ const GOES_TO = [
   "int1a_idle",
   "int70_alarm",
   "no_boot",
+  "boot_enter",
 ];
 
 export class Machine {
@@ -93,7 +95,10 @@ export class Machine {
   private readonly traps: ReadonlyMap<string, number>;
   private readonly places: ReadonlyMap<number, string>;
 
-  constructor(deps: Partial<RomBiosDeps> = {}, memoryBytes = 4 * MB) {
+  constructor(
+    { bootOrder, ...deps }: Partial<RomBiosDeps> & Pick<Partial<PcOptions>, "bootOrder"> = {},
+    memoryBytes = 4 * MB,
+  ) {
     this.memory = new FakeMemory(memoryBytes);
     const floppies = (deps.floppies ?? []).filter((drive) => drive !== undefined);
     this.pc = createPc({
@@ -104,23 +109,30 @@ export class Machine {
       a20: { set: (level) => this.setA20(level) },
       shadow: NO_SHADOW,
       reset: () => {},
+      power: { sleep() {}, wake() {} },
       floppies,
-      disks: deps.disks ?? [],
+      units: deps.units ?? [],
       serial: [{ write: (byte) => this.sent.push(byte) }],
       vga: NO_VIDEO,
+      ...(bootOrder && { bootOrder }),
     });
     this.rom = romBios({
       floppies,
-      disks: [],
+      units: [],
       memoryMap: buildMemoryMap(memoryBytes),
-      bootOrder: ["floppy", "disk"],
+      board: testBoard(memoryBytes),
       powerOff: () => {
         this.poweredOff++;
       },
       ...deps,
     });
     this.memory.write(this.rom.base, this.rom.image);
-    this.context = { cpu: this.cpu, memory: this.memory, io: this.bus, clock: this.clock };
+    this.context = {
+      cpu: this.cpu,
+      memory: this.memory,
+      io: this.bus,
+      clock: this.clock,
+    };
     const { traps, label } = buildImage(FONT_8X8.subarray(0, 1024));
     this.traps = traps;
     this.places = new Map(GOES_TO.map((name) => [label(name), name]));

@@ -422,3 +422,49 @@ test("INT 5 without a printer only notes the error", async () => {
   `);
   assert.equal(guest.output, ".");
 });
+
+for (const clock of [undefined, "real"] as const) {
+  test(`guest time goes on while a bell sounds and a retrace is awaited (${clock ?? "instruction"} clock)`, async () => {
+    const guest = await runGuest(
+      `
+      mov ax, 0E07h
+      int 10h
+      mov al, 'B'
+      call put
+      mov ax, 4F02h
+      mov bx, 101h
+      int 10h
+      mov ax, 4F07h
+      mov bx, 80h
+      xor cx, cx
+      xor dx, dx
+      int 10h
+      cmp ax, 4Fh
+      jne fail
+      mov al, 'R'
+      call put
+      call off
+    `,
+      { ...(clock && { clock }) },
+    );
+    assert.equal(guest.output, "BR");
+    const [bell = 0, retrace = 0] = guest.times;
+    assert.ok(bell > 250 && retrace - bell < 1000, guest.times.join(" "));
+  });
+}
+
+test("a bell sounds for a quarter of a second of guest time, and the caller waits for it", async () => {
+  const guest = await runGuest(`
+    mov al, '1'
+    call put
+    mov ax, 0E07h
+    int 10h
+    mov al, '2'
+    call put
+    call off
+  `);
+  assert.equal(guest.output, "12");
+  const [before, after] = guest.times as [number, number];
+  assert.ok(after - before >= 250 && after - before < 260, `${after - before} ms`);
+  assert.equal(guest.domain.bus.in(0x61, 1) & 3, 0, "the speaker is off again");
+});

@@ -1,12 +1,13 @@
 /** Whatever a guest puts into registers and into the BIOS's own memory, no service throws or runs on for ever. */
 import { test } from "node:test";
 import fc from "fast-check";
-import { fakeDisk, fakeFloppy } from "../support/device-fakes.ts";
+import { fakeCdrom, fakeDisk, fakeFloppy } from "../support/device-fakes.ts";
 import { Machine } from "./machine.ts";
 
 const SERVICES = [
   ...["int9", "int13", "int14", "int14_poll", "int15", "int16", "int17", "int1a", "int1a_ticks"],
   ...["int70", "int74", "mouse_done", "talk", "boot_next", "boot_launch", "boot_none", "post_rom"],
+  ...["post_rom_done", "menu_prompt", "menu_poll", "menu_show", "menu_choose"],
 ];
 
 const word = fc.integer({ min: 0, max: 0xffff });
@@ -22,7 +23,7 @@ const extendedArea = fc.option(fc.constantFrom(0, 0x40, 0xa000, 0xf000, 0xffff),
 test("random calls on a damaged data area", async () => {
   await fc.assert(
     fc.asyncProperty(calls, damage, extendedArea, async (list, bytes, ebda) => {
-      const machine = await new Machine({ floppies: [fakeFloppy(360)], disks: [fakeDisk(2)] }).post();
+      const machine = await new Machine({ floppies: [fakeFloppy(360)], units: [fakeDisk(2), fakeCdrom(64)] }).post();
       for (const [at, value] of bytes) machine.memory.write8(at, value);
       if (ebda !== undefined) machine.memory.write16(0x40e, ebda);
       for (const [name, values] of list) await machine.call(name, values);
@@ -32,10 +33,10 @@ test("random calls on a damaged data area", async () => {
 });
 
 test("every function number of every interrupt", async () => {
-  const machine = await new Machine({ floppies: [fakeFloppy(1440)], disks: [fakeDisk(2)] }).post();
+  const machine = await new Machine({ floppies: [fakeFloppy(1440)], units: [fakeDisk(2), fakeCdrom(64)] }).post();
   for (const name of ["int13", "int14", "int15", "int16", "int17", "int1a"]) {
     for (let ax = 0; ax < 0x10000; ax += ax >> 8 === 0x24 || ax >> 8 === 0x53 || ax >> 8 === 0xc2 ? 1 : 17) {
-      await machine.call(name, { ax, bx: 0x55aa, cx: 1, dx: ax & 0x80, es: 0x2000, ds: 0x2000 });
+      await machine.call(name, { ax, bx: 0x55aa, cx: 1, dx: ax & 0xe0, es: 0x2000, ds: 0x2000 });
     }
   }
 });

@@ -58,12 +58,22 @@ test("memory maps end base memory at the extended data area", () => {
     { base: 0x9fc00, size: 0x400, type: 2 },
     { base: 0xf0000, size: 0x10000, type: 2 },
     { base: 0x100000, size: 0x3f00000, type: 1 },
+    { base: 0xffff0000, size: 0x10000, type: 2 },
+  ]);
+  assert.deepEqual(buildMemoryMap(64 * 1024 * 1024, { acpi: true, apic: true, hpet: true }).slice(3), [
+    { base: 0x100000, size: 0x3ef0000, type: 1 },
+    { base: 0x3ff0000, size: 0xf000, type: 3 },
+    { base: 0x3fff000, size: 0x1000, type: 4 },
+    { base: 0xfec00000, size: 0x1000, type: 2 },
+    { base: 0xfed00000, size: 0x400, type: 2 },
+    { base: 0xfee00000, size: 0x1000, type: 2 },
+    { base: 0xffff0000, size: 0x10000, type: 2 },
   ]);
   assert.deepEqual(buildMemoryMap(512 * 1024).slice(0, 2), [
     { base: 0, size: 0x7fc00, type: 1 },
     { base: 0x7fc00, size: 0x400, type: 2 },
   ]);
-  assert.equal(buildMemoryMap(1024 * 1024).length, 3);
+  assert.equal(buildMemoryMap(1024 * 1024).length, 4);
   for (const bad of [0, 1000, 4096, 2 ** 33]) assert.throws(() => buildMemoryMap(bad), VmxonError);
 });
 

@@ -12,7 +12,7 @@ function bootable(bytes: Uint8Array, mark: number): void {
 }
 
 test("POST fills the BIOS data area as programs expect it", async () => {
-  const { memory } = await new Machine({ floppies: [fakeFloppy(1440), fakeFloppy(720)], disks: [fakeDisk()] }).post();
+  const { memory } = await new Machine({ floppies: [fakeFloppy(1440), fakeFloppy(720)], units: [fakeDisk()] }).post();
   assert.equal(memory.read16(0x413), 639);
   assert.equal(memory.read16(0x40e), 0x9fc0);
   assert.equal(memory.read8(0x9fc00), 1);
@@ -34,7 +34,7 @@ test("POST fills the BIOS data area as programs expect it", async () => {
 });
 
 test("POST writes the vectors and leaves free ones zero", async () => {
-  const { memory } = await new Machine({ disks: [fakeDisk()] }).post();
+  const { memory } = await new Machine({ units: [fakeDisk()] }).post();
   assert.equal(memory.read32(0x13 * 4), 0xf000e3fe);
   assert.equal(memory.read32(0x1e * 4), 0xf000efc7);
   assert.equal(memory.read32(0x40 * 4), 0xf000ec59);
@@ -109,7 +109,7 @@ test("a reset with a shutdown code resumes the program instead of starting POST"
 });
 
 test("the banner names memory and drives", async () => {
-  const machine = await new Machine({ floppies: [fakeFloppy(1440)], disks: [fakeDisk(100)] }).post();
+  const machine = await new Machine({ floppies: [fakeFloppy(1440)], units: [fakeDisk(100)] }).post();
   const text = machine.text();
   assert.match(text, /vmxon BIOS/);
   assert.match(text, /639 KB base, 3072 KB extended/);
@@ -124,7 +124,7 @@ test("boot devices are tried in order, with a word on each that fails", async ()
   bootable(disk.backend.bytes, 0x42);
   const machine = await new Machine({
     floppies: [floppy],
-    disks: [undefined, disk],
+    units: [undefined, disk],
     bootOrder: ["cdrom", "floppy", "disk"],
   }).post();
   await machine.trap("boot_start");

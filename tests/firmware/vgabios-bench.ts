@@ -1,51 +1,23 @@
 /** A bench for the VGA BIOS: plain memory, a real VGA behind a small port bus, registers, and the image in place. */
 import { Vga } from "../../src/devices/vga/vga.ts";
 import type { FirmwareCpu, SegmentName } from "../../src/firmware/cpu.ts";
-import type { ServiceContext } from "../../src/firmware/service.ts";
+import type { Service, ServiceContext } from "../../src/firmware/service.ts";
 import { vgaBios } from "../../src/firmware/vgabios/rom.ts";
-import type { Clock } from "../../src/hypervisor/clock.ts";
 import type { AccessSize, GuestMemory, PortIo } from "../../src/hypervisor/device.ts";
+import { videoMemory } from "../support/device-fakes.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 
 const MEMORY_SIZE = 0x110000;
-
-/** A clock that stands until it is told to move. */
-export class ManualClock implements Clock {
-  time = 0;
-  readonly alarms: { deadline: number; callback: (deadline: number) => void }[] = [];
-  now(): number {
-    return this.time;
-  }
-  timer(callback: (deadline: number) => void) {
-    const alarm = { deadline: Number.POSITIVE_INFINITY, callback };
-    this.alarms.push(alarm);
-    return {
-      get deadline() {
-        return alarm.deadline;
-      },
-      arm: (deadline: number) => {
-        alarm.deadline = deadline;
-      },
-      cancel: () => {
-        alarm.deadline = Number.POSITIVE_INFINITY;
-      },
-    };
-  }
-  complete(): void {
-    throw new Error("nothing here is asynchronous");
-  }
-  wallTime(): number {
-    return 0;
-  }
-  advance(ns: number): void {
-    this.time += ns;
-    for (const alarm of this.alarms) {
-      if (alarm.deadline > this.time) continue;
-      const deadline = alarm.deadline;
-      alarm.deadline = Number.POSITIVE_INFINITY;
-      alarm.callback(deadline);
-    }
-  }
-}
+const PCI_ADDRESS = 0xcf8;
+const PCI_DATA = 0xcfc;
+/** Where PCI has put the adapter's registers. */
+const REGISTERS = 0xfebf0000;
+/** Configuration space of the adapter, by what is written to CF8h: identity and base addresses. */
+const PCI_REGISTERS: ReadonlyMap<number, number> = new Map([
+  [0x80001000, 0x11111234],
+  [0x80001010, 0xe0000008],
+  [0x80001018, REGISTERS],
+]);
 
 class BenchMemory implements GuestMemory {
   readonly size = MEMORY_SIZE;
@@ -56,6 +28,7 @@ class BenchMemory implements GuestMemory {
   }
   read8(gpa: number): number {
     if (gpa >= 0xa0000 && gpa < 0xc0000) return this.#vga.memory.read(gpa - 0xa0000, 1);
+    if (gpa >= REGISTERS) return this.#vga.registers.read(gpa - REGISTERS, 1);
     return this.bytes[gpa] ?? 0xff;
   }
   write8(gpa: number, value: number): void {
@@ -126,16 +99,23 @@ export interface Registers {
 }
 
 export function createBench() {
-  const clock = new ManualClock();
-  const vga = new Vga({ clock });
+  const clock = new FakeClock();
+  const vga = new Vga({ clock, memory: videoMemory(4 << 20) });
   const memory = new BenchMemory(vga);
   const cpu = new BenchCpu();
+  let pciAddress = 0;
   /** Ports outside the VGA that were written: [port, value]. */
   const outside: [number, number][] = [];
   const io: PortIo = {
-    in: (port: number, size: AccessSize) => (port >= 0x3b0 && port < 0x3e0 ? vga.ports.read(port - 0x3b0, size) : 0),
+    in(port: number, size: AccessSize) {
+      if (port >= 0x3b0 && port < 0x3e0) return vga.ports.read(port - 0x3b0, size);
+      if (port === PCI_DATA) return PCI_REGISTERS.get(pciAddress) ?? 0xffff_ffff;
+      return port >= 0x1ce && port < 0x1d2 ? vga.dispiPorts.read(port - 0x1ce, size) : 0;
+    },
     out(port: number, size: AccessSize, value: number) {
       if (port >= 0x3b0 && port < 0x3e0) vga.ports.write(port - 0x3b0, size, value);
+      else if (port === PCI_ADDRESS) pciAddress = value;
+      else if (port >= 0x1ce && port < 0x1d2) vga.dispiPorts.write(port - 0x1ce, size, value);
       else outside.push([port, value]);
     },
   };
@@ -148,7 +128,7 @@ export function createBench() {
   service(5)(context);
 
   /** Call INT 10h the way a guest would, through the vector. */
-  const int10 = (registers: Registers): void | Promise<void> => {
+  const int10 = (registers: Registers): ReturnType<Service> => {
     cpu.eax = (0x1234_0000 | (registers.ax ?? 0)) >>> 0;
     cpu.ebx = registers.bx ?? 0;
     cpu.ecx = registers.cx ?? 0;

@@ -130,7 +130,7 @@ test("AH=1Ch saves and restores a mode, its palette and the data area", () => {
 
 test("functions that do not exist change no register", () => {
   const { int10, cpu } = createBench();
-  for (const ax of [0x1400, 0x4f00, 0x6f00, 0xff00, 0x12aa]) {
+  for (const ax of [0x1400, 0x4fee, 0x6f00, 0xff00, 0x12aa]) {
     int10({ ax, bx: 0x55aa, cx: 1, dx: 2 });
     assert.deepEqual([cpu.eax & 0xffff, cpu.ebx, cpu.ecx, cpu.edx], [ax, 0x55aa, 1, 2]);
   }

@@ -13,6 +13,7 @@ import { SEG } from "../../src/isa/state.ts";
 import { DEFAULT_COMPILER } from "../../src/processor/compiler/compiler.ts";
 import { CR0, CR4, EFER } from "../../src/processor/registers.ts";
 import { Random } from "../oracle/random.ts";
+import { testBoard } from "../support/board.ts";
 import { fakeDisk, fakeFloppy } from "../support/device-fakes.ts";
 import { code, number, port } from "./code.ts";
 
@@ -264,7 +265,7 @@ export async function runScenario(
     reset: () => domain.reset(),
     power: { sleep: () => domain.suspend(), wake: () => domain.wakeUp() },
     floppies: [floppy],
-    disks: [disk],
+    units: [disk],
     serial: [{ write() {} }],
     vga,
   });
@@ -275,9 +276,9 @@ export async function runScenario(
       vgaBios(),
       romBios({
         floppies: [floppy],
-        disks: [disk],
+        units: [disk],
         memoryMap: buildMemoryMap(RAM),
-        bootOrder: ["floppy", "disk"],
+        board: testBoard(RAM),
         powerOff: () => domain.powerOff(),
         directBoot: () => shake(),
       }),

@@ -1,8 +1,18 @@
 /** Stand-ins for what devices are wired to: lines, guest memory, images, a port bus. */
 import { VmxonError } from "../../src/common/errors.ts";
-import type { BlockBackend, Disk, FloppyDrive, FloppyMedium, Geometry } from "../../src/hypervisor/backend.ts";
+import type { PcVideo } from "../../src/devices/pc.ts";
+import type {
+  BlockBackend,
+  CdDrive,
+  CdMedium,
+  Disk,
+  FloppyDrive,
+  FloppyMedium,
+  Geometry,
+} from "../../src/hypervisor/backend.ts";
 import type {
   AccessSize,
+  DeviceMemory,
   GuestMemory,
   InterruptLine,
   IoBus,
@@ -115,6 +125,10 @@ export class FakeImage implements BlockBackend {
     this.flushes++;
   }
 
+  async discard(offset: number, length: number): Promise<void> {
+    this.check(offset, length);
+  }
+
   async close(): Promise<void> {}
 }
 
@@ -158,7 +172,25 @@ export function fakeDisk(cylinders = 4, options: { readonly?: boolean } = {}): D
   const geometry = { cylinders, heads: 16, sectors: 63 };
   const backend = new FakeImage(cylinders * 16 * 63 * 512, options);
   stampSectors(backend.bytes);
-  return { backend, geometry, serial: "VX0001", model: "VMXON TEST DISK" };
+  return { kind: "disk", backend, geometry, serial: "VX0001", model: "VMXON TEST DISK" };
+}
+
+/** A CD drive, with a stamped disc of `sectors` sectors in it or empty. */
+export function fakeCdrom(sectors = 0): CdDrive & { medium: (CdMedium & { backend: FakeImage }) | undefined } {
+  return {
+    kind: "cdrom",
+    serial: "VX0003",
+    model: "VMXON CD-ROM",
+    medium: sectors > 0 ? fakeDisc(sectors) : undefined,
+    trayOpen: false,
+  };
+}
+
+/** A stamped disc of data. */
+export function fakeDisc(sectors: number): CdMedium & { backend: FakeImage } {
+  const backend = new FakeImage(sectors * 2048, { readonly: true });
+  stampSectors(backend.bytes);
+  return { backend };
 }
 
 /** A port bus with the rules of the real one: width splitting, all ones where nothing stands, no overlaps. */
@@ -236,6 +268,8 @@ export class FakeBus implements IoBus {
   }
 }
 
+const NOBODY: PortDevice = { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} };
+
 function movableIn<Range extends { readonly base: number }>(
   list: { readonly order: number; range: Range | undefined }[],
   claim: Omit<Range, "base">,
@@ -255,8 +289,18 @@ function movableIn<Range extends { readonly base: number }>(
 export const NO_SHADOW: ShadowControl = { shadow() {}, openSmram() {} };
 
 /** A video adapter that is not there. */
-export const NO_VIDEO: { ports: PortDevice; memory: PortDevice; reset(): void } = {
-  ports: { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} },
-  memory: { read: (_offset, size) => (size === 4 ? 0xffff_ffff : 2 ** (8 * size) - 1), write() {} },
+export const NO_VIDEO: PcVideo = {
+  ports: NOBODY,
+  memory: NOBODY,
+  dispiPorts: NOBODY,
+  frameBuffer: NOBODY,
+  frameMemory: videoMemory(4096),
+  registers: NOBODY,
+  registersSize: 4096,
   reset() {},
 };
+
+/** Display memory of so many bytes, that a guest reaches through the device only. */
+export function videoMemory(bytes: number): DeviceMemory {
+  return { bytes: new Uint8Array(bytes), takeWritten: () => false, wrote() {} };
+}

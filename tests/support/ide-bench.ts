@@ -1,6 +1,6 @@
 /** An IDE channel with its wires in the hands of a test. */
 import { IdeChannel } from "../../src/devices/ide.ts";
-import type { Disk } from "../../src/hypervisor/backend.ts";
+import type { IdeUnit } from "../../src/hypervisor/backend.ts";
 import { FakeLine, FakeMemory } from "./device-fakes.ts";
 import { FakeClock } from "./fake-clock.ts";
 
@@ -11,8 +11,8 @@ export class IdeBench {
   readonly memory = new FakeMemory(1 << 21);
   readonly ide: IdeChannel;
 
-  constructor(...disks: (Disk | undefined)[]) {
-    this.ide = new IdeChannel({ clock: this.clock, irq: this.irq, memory: this.memory, disks });
+  constructor(...units: (IdeUnit | undefined)[]) {
+    this.ide = new IdeChannel({ clock: this.clock, irq: this.irq, memory: this.memory, units });
   }
 
   read(register: number): number {

@@ -72,8 +72,8 @@ test("words set keys, quoted or not, and join lists", () => {
   assert.deepEqual(config.boot, ["disk"]);
   assert.equal(config.snapshot, true);
   assert.deepEqual(config.drives, {
-    hda: { source: "a.img", access: "rw" },
-    hdb: { source: "b.img", access: "r" },
+    hda: { source: "a.img", kind: "disk", access: "rw" },
+    hdb: { source: "b.img", kind: "disk", access: "r" },
   });
 });
 
@@ -102,8 +102,8 @@ test("values of the wrong kind are refused with what is expected", () => {
   rejects({ cpuid: "pentum" as "pentium" }, /cpuid=pentum: must be 486 or pentium or .*max.*pentium/s);
   rejects({ on_reboot: "restat" as "restart" }, /Did you mean "restart"\?/);
   rejects({ snapshot: "maybe" as unknown as boolean }, /snapshot=maybe: must be 1 or 0/);
-  rejects({ boot: "x" }, /use the letters a \(floppy\) and c \(disk\)/);
-  rejects({ boot: "d" }, /not supported yet/);
+  rejects({ boot: "x" }, /use the letters a \(floppy\), c \(disk\) and d \(CD\)/);
+  rejects({ boot: "n" }, /not supported yet/);
   rejects({ serial: "pty" }, /must be stdio, file:NAME or none/);
   rejects({ serial: ["none", "none", "none"] }, /two serial ports/);
   rejects({ hda: 5 as unknown as string }, /hda=5: must be the name of an image/);
@@ -112,7 +112,18 @@ test("values of the wrong kind are refused with what is expected", () => {
 });
 
 test("letters of devices that are not there are passed over when others are given", () => {
-  assert.deepEqual(resolveConfig({ boot: "cda" }).boot, ["disk", "floppy"]);
+  assert.deepEqual(resolveConfig({ boot: "cna" }).boot, ["disk", "floppy"]);
+});
+
+test("a CD drive is hdc or where a disk specification puts it, and comes last in the boot order", () => {
+  const { drives, boot } = resolveConfig({ cdrom: "a.iso", disk: ",raw,hdd,cdrom" });
+  assert.deepEqual(drives, {
+    hdc: { source: "a.iso", kind: "cdrom", access: "r" },
+    hdd: { source: undefined, kind: "cdrom", access: "r" },
+  });
+  assert.deepEqual(boot, ["floppy", "disk", "cdrom"]);
+  assert.deepEqual(resolveConfig({}).boot, ["floppy", "disk"]);
+  rejects({ cdrom: "a.iso", hdc: "b.img" }, /drive hdc is given twice/);
 });
 
 test("a drive cannot be given twice", () => {

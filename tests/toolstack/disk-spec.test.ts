@@ -5,7 +5,7 @@ import { VmxonError } from "../../src/common/errors.ts";
 import { parseDiskSpec } from "../../src/toolstack/disk-spec.ts";
 
 test("positional, keyword and mixed forms mean the same", () => {
-  const wanted = { target: "/images/a.img", drive: "hda", access: "rw" };
+  const wanted = { target: "/images/a.img", drive: "hda", kind: "disk", access: "rw" };
   for (const spec of [
     "/images/a.img,raw,hda,rw",
     "/images/a.img, raw, hda, w",
@@ -25,8 +25,24 @@ test("target= takes the rest of the string, commas included", () => {
 });
 
 test("access and floppy drives are understood", () => {
-  assert.deepEqual(parseDiskSpec("a.img,raw,fda,r"), { target: "a.img", drive: "fda", access: "r" });
+  assert.deepEqual(parseDiskSpec("a.img,raw,fda,r"), { target: "a.img", drive: "fda", kind: "floppy", access: "r" });
   assert.equal(parseDiskSpec("a.img,raw,hdc,ro").access, "r");
+});
+
+test("CD drives, empty ones too", () => {
+  const wanted = { target: "/images/a.iso", drive: "hdc", kind: "cdrom", access: "r" };
+  for (const spec of [
+    "/images/a.iso,raw,hdc,cdrom",
+    "/images/a.iso,,hdc,cdrom",
+    "/images/a.iso,raw,hdc,rw,devtype=cdrom",
+    "devtype=cdrom, vdev=xvdc, target=/images/a.iso",
+    "file:/images/a.iso,,hdc:cdrom,r",
+  ]) {
+    assert.deepEqual(parseDiskSpec(spec), wanted, spec);
+  }
+  for (const spec of [",raw,hdc,cdrom", "devtype=cdrom,vdev=hdc", ",,hdc:cdrom,r", "cdrom,vdev=hdc,target="]) {
+    assert.deepEqual(parseDiskSpec(spec), { ...wanted, target: undefined }, spec);
+  }
 });
 
 test("mistakes are answered with the specification and what to write", () => {
@@ -34,8 +50,9 @@ test("mistakes are answered with the specification and what to write", () => {
     ["a.img,raw,hdz,rw", /no drive "hdz".*Write it as "FILE,raw,hda,rw"/],
     ["a.img,qcow2,hda,rw", /format "qcow2" is not supported yet.*qemu-img convert/],
     ["qcow2:a.img,,hda,rw", /format "qcow2"/],
-    ["a.iso,,hdc,cdrom", /CD-ROM drives are not supported yet/],
-    [",hdc:cdrom,r", /CD-ROM|drive/],
+    ["a.iso,raw,fda,cdrom", /fda is a floppy drive/],
+    ["a.iso,raw,hdc,devtype=cdrm", /Did you mean "cdrom"\?/],
+    [",raw,hdc", /name of the image file is missing/],
     ["a.img", /drive is missing/],
     ["vdev=hda", /name of the image file is missing/],
     ["a.img,raw,hda,x", /access "x"/],

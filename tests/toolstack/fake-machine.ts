@@ -1,4 +1,5 @@
 /** A machine without a guest, whose time is moved by hand: what the domain class does is seen alone. */
+import { AtapiPackets } from "../../src/devices/atapi-packets.ts";
 import type { Clock, Timer } from "../../src/hypervisor/clock.ts";
 import type { StopReason } from "../../src/hypervisor/stop-reason.ts";
 import type { Machine, MachineOptions } from "../../src/toolstack/machine.ts";
@@ -67,6 +68,7 @@ export class FakeMachine implements Machine {
   readonly display = {
     text: () => ({ columns: 80, rows: 25, cells: this.#cells, cursor: -1, blink: true }),
     frame: () => ({ width: 1, height: 1, rgba: new Uint8ClampedArray(4) }),
+    feed: () => ({ update: () => false }),
     generation: 0,
   };
   readonly keyboard = { key: (code: string, down: boolean) => void this.keys.push(`${down ? "+" : "-"}${code}`) };
@@ -87,8 +89,11 @@ export class FakeMachine implements Machine {
     return taken.length;
   });
 
+  readonly trays;
+
   constructor(options: MachineOptions) {
     this.options = options;
+    this.trays = options.units.map((unit) => (unit?.kind === "cdrom" ? new AtapiPackets(unit) : undefined));
   }
 
   /** The guest writes on its screen. */
@@ -144,6 +149,19 @@ export class FakeMachine implements Machine {
   instructions(): number {
     return 1234;
   }
+
+  readonly ram = new Uint8Array(0);
+  readonly roms = {};
+
+  async hold(): Promise<() => void> {
+    return () => {};
+  }
+
+  state(): never {
+    throw new Error("this machine has no state");
+  }
+
+  restore(): void {}
 
   stateHash(): string {
     return "0";

@@ -44,8 +44,6 @@ test("what cannot be used is named, with what to do", async () => {
     [image(100_000, [0, "# Disk DescriptorFile"]), /VMDK descriptor/],
     [image(100_000, [64, "\x7f\x10\xda\xbe"]), /VDI/],
     [image(100_000, [0, "PK\x03\x04"]), /zip archive; unpack it/],
-    [image(100_000, [0x8001, "CD001"]), /is a CD image; CD images are not supported yet/],
-    [image(100_000, BOOT, [0x8001, "CD001"]), /-hda FILE tries it as a disk/],
     [image(100_000, [0, "\x7fELF"]), /without a multiboot header.*bzImage/],
     [image(3_000_001, BOOT), /no whole number of sectors; was it cut off/],
     [image(1000, [0, "hello"]), /is not known: 1000 bytes/],
@@ -70,4 +68,9 @@ test("any bytes are either taken for something or refused by name", async () => 
     }),
     { numRuns: 200 },
   );
+});
+
+test("an ISO 9660 volume is a CD, even one that carries a boot sector", async () => {
+  assert.equal(await probeImage("x.iso", image(100_000, [0x8001, "CD001"])), "cdrom");
+  assert.equal(await probeImage("x.iso", image(102_400, BOOT, [0x8001, "CD001"])), "cdrom");
 });

@@ -77,6 +77,7 @@ test("padding reads as zero and lets the base grow", async () => {
       stored = next;
     },
     flush: async () => {},
+    discard: async () => {},
     close: async () => {},
   };
   const padded = new PaddedBackend(growing, 10);

@@ -26,7 +26,7 @@ export interface DacState {
 
 /** The palette DAC. All port values are bytes. */
 export class Dac {
-  /** 256 × red, green, blue; 6 bits each. */
+  /** 256 × red, green, blue; 6 bits each, or 8 while {@link wide}. */
   readonly colors = new Uint8Array(256 * 3);
   /** The same colours for canvases: bytes red, green, blue, alpha in memory order. */
   readonly rgba = new Uint32Array(256).fill(OPAQUE);
@@ -35,8 +35,21 @@ export class Dac {
   #address = 0;
   #component = 0;
   #reading = false;
+  #wide = false;
+
+  /** Whether components have eight bits instead of six (an extension of the display interface). */
+  get wide(): boolean {
+    return this.#wide;
+  }
+
+  set wide(wide: boolean) {
+    if (wide === this.#wide) return;
+    this.#wide = wide;
+    for (let i = 0; i < 256; i++) this.#paint(i);
+  }
 
   reset(): void {
+    this.#wide = false;
     this.colors.fill(0);
     this.rgba.fill(OPAQUE);
     this.mask = 0xff;
@@ -77,7 +90,7 @@ export class Dac {
   }
 
   writeData(value: number): void {
-    this.#hold[this.#component] = value & COMPONENT_MASK;
+    this.#hold[this.#component] = this.#wide ? value : value & COMPONENT_MASK;
     if (++this.#component === 3) {
       this.#component = 0;
       this.colors.set(this.#hold, this.#address * 3);
@@ -115,12 +128,15 @@ export class Dac {
 
   #paint(index: number): void {
     const at = index * 3;
-    this.rgba[index] =
-      OPAQUE | (expand(this.colors[at + 2]!) << 16) | (expand(this.colors[at + 1]!) << 8) | expand(this.colors[at]!);
+    const [red, green, blue] = [this.colors[at]!, this.colors[at + 1]!, this.colors[at + 2]!];
+    this.rgba[index] = this.#wide
+      ? OPAQUE | (blue << 16) | (green << 8) | red
+      : OPAQUE | (expand(blue) << 16) | (expand(green) << 8) | expand(red);
   }
 }
 
 /** 6-bit component to 8 bits, 3Fh becoming FFh. */
 function expand(component: number): number {
-  return (component << 2) | (component >> 4);
+  const bits = component & COMPONENT_MASK;
+  return (bits << 2) | (bits >> 4);
 }

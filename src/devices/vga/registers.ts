@@ -3,8 +3,8 @@
  * "Video Subsystem", 1988) gives them. Facts only: nothing here has behaviour.
  */
 
-/** Bytes of display memory: four planes of 64 KB. */
-export const VIDEO_MEMORY_SIZE = 256 * 1024;
+/** Plane offsets that a VGA has: its four planes are 64 KB each. */
+export const PLANE_SIZE = 0x10000;
 
 /** Port offsets from 3B0h. STATUS0 is miscellaneous output when written, STATUS1 feature control. */
 export const PORT = {

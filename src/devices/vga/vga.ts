@@ -1,13 +1,18 @@
 /**
- * The VGA display adapter as one object: register ports 3B0h–3DFh, display memory A0000h–BFFFFh, and the picture.
+ * The VGA display adapter as one object: register ports 3B0h–3DFh, display memory A0000h–BFFFFh, the display interface
+ * for larger modes with its linear frame buffer, and the picture.
  * Source: IBM PS/2 Hardware Interface Technical Reference, "Video Subsystem" (1988). No interrupt line: no PC wires it.
  */
-import type { Display, Frame, TextScreen } from "../../hypervisor/backend.ts";
+import type { Display, Frame, FrameFeed, FrameSink, TextScreen } from "../../hypervisor/backend.ts";
 import type { Clock } from "../../hypervisor/clock.ts";
-import type { AccessSize, MmioDevice, PortDevice, Stateful } from "../../hypervisor/device.ts";
+import type { AccessSize, DeviceMemory, MmioDevice, PortDevice, Stateful } from "../../hypervisor/device.ts";
 import { type Timing, timing } from "./crtc.ts";
 import { Dac, type DacState } from "./dac.ts";
-import { VideoMemory } from "./memory.ts";
+import { Dispi, type DispiState } from "./dispi.ts";
+import { DispiPorts } from "./dispi-ports.ts";
+import { type VideoActivity, VideoMemory } from "./memory.ts";
+import { Picture, PictureFeed } from "./picture.ts";
+import type { BlinkPhase, DisplayState, Plan } from "./plan.ts";
 import {
   ATC,
   ATTRIBUTE_INDEX,
@@ -27,7 +32,8 @@ import {
   STATUS0,
   STATUS1,
 } from "./registers.ts";
-import { type BlinkPhase, type DisplayState, isText, render, textScreen } from "./scanout.ts";
+import { REGISTERS_WINDOW_SIZE, RegistersWindow } from "./registers-window.ts";
+import { cursorRectangle, isText, planOf, textScreen } from "./scanout.ts";
 
 /** Bits that exist in each register; the rest reads as zero. */
 const SEQUENCER_BITS = [0x03, 0x3d, 0x0f, 0x3f, 0x0e] as const;
@@ -57,8 +63,11 @@ export interface VgaState {
   readonly attributeData: boolean;
   readonly attribute: Uint8Array;
   readonly dac: DacState;
+  readonly dispi: DispiState;
   readonly latch: number;
   readonly memory: Uint8Array;
+  readonly changes: number;
+  readonly activity: VideoActivity;
   readonly statusRead: number;
   readonly interruptCleared: number;
 }
@@ -66,14 +75,43 @@ export interface VgaState {
 /** Blink phases that a generation number tells apart. */
 const PHASES = 4096;
 
-/** VGA display adapter. `ports` belongs at 3B0h (48 ports), `memory` at A0000h (128 KB). */
+/** Registers of the CRT controller that decide about the cursor only. */
+const CURSOR_REGISTERS: ReadonlySet<number> = new Set([
+  CRTC.CURSOR_START,
+  CRTC.CURSOR_END,
+  CRTC.CURSOR_LOCATION_HIGH,
+  CRTC.CURSOR_LOCATION_LOW,
+]);
+
+/** Bytes of display memory, unless other memory is given. */
+export const VIDEO_MEMORY_SIZE = 16 << 20;
+
+/** Memory that nobody but the device writes. */
+function ownMemory(): DeviceMemory {
+  return { bytes: new Uint8Array(VIDEO_MEMORY_SIZE), takeWritten: () => false, wrote() {} };
+}
+
+/**
+ * VGA display adapter. `ports` belongs at 3B0h (48 ports), `memory` at A0000h (128 KB), `dispiPorts` at 1CEh (4 ports),
+ * `frameBuffer` wherever the guest wants all of display memory.
+ */
 export class Vga implements Display, Stateful<VgaState> {
   readonly ports: PortDevice;
   readonly memory: MmioDevice;
+  readonly dispiPorts: PortDevice;
+  readonly frameBuffer: MmioDevice;
+  readonly frameMemory: DeviceMemory;
+  /** The registers in memory, wherever the guest wants them. */
+  readonly registers: MmioDevice;
+  readonly registersSize = REGISTERS_WINDOW_SIZE;
+  /** The display interface's registers. */
+  readonly dispi: Dispi;
 
   readonly #clock: Clock;
-  readonly #memory = new VideoMemory();
+  readonly #memory: VideoMemory;
   readonly #dac = new Dac();
+  readonly #picture = new Picture();
+  #plan: Plan | undefined;
   readonly #sequencer = new Uint8Array(SEQUENCER_REGISTERS);
   readonly #crtc = new Uint8Array(CRTC_REGISTERS);
   readonly #graphics = new Uint8Array(GRAPHICS_REGISTERS);
@@ -95,13 +133,24 @@ export class Vga implements Display, Stateful<VgaState> {
   /** Visible changes of registers since power-on; memory counts its own. */
   #changes = 0;
 
-  constructor(deps: { clock: Clock }) {
+  /** `memory`: display memory, a power of two from 256 KB up; default 16 MB of its own. */
+  constructor(deps: { clock: Clock; memory?: DeviceMemory }) {
     this.#clock = deps.clock;
+    this.frameMemory = deps.memory ?? ownMemory();
+    this.#memory = new VideoMemory(this.frameMemory);
     this.memory = this.#memory;
+    this.frameBuffer = this.#memory.linear;
+    this.dispi = new Dispi({
+      memorySize: this.#memory.bytes.length,
+      changed: () => this.#configure(),
+      clear: (bytes) => this.#memory.clear(bytes),
+    });
+    this.dispiPorts = new DispiPorts(this.dispi);
     this.ports = {
       read: (offset, size) => this.#readPorts(offset, size),
       write: (offset, size, value) => this.#writePorts(offset, size, value),
     };
+    this.registers = new RegistersWindow({ ports: this.ports, dispi: this.dispi });
     this.reset();
   }
 
@@ -111,8 +160,22 @@ export class Vga implements Display, Stateful<VgaState> {
   }
 
   frame(): Frame {
+    this.#redraw();
+    const { width, height, rgba } = this.#picture.frame;
+    return { width, height, rgba: rgba.slice() };
+  }
+
+  feed(sink: FrameSink): FrameFeed {
+    return new PictureFeed(this.#picture, sink, () => {
+      this.#redraw();
+      return cursorRectangle(this.#display());
+    });
+  }
+
+  #redraw(): void {
     this.#memory.sync();
-    return render(this.#display(), this.#blinkPhase());
+    this.#plan ??= planOf(this.#display());
+    this.#picture.redraw(this.#plan, this.#blinkPhase(), this.#memory.map.pass());
   }
 
   get generation(): number {
@@ -137,15 +200,13 @@ export class Vga implements Display, Stateful<VgaState> {
     this.#attributeData = false;
     for (const registers of [this.#sequencer, this.#crtc, this.#graphics, this.#attribute]) registers.fill(0);
     this.#dac.reset();
+    this.dispi.reset();
     this.#memory.reset();
-    this.#memory.bytes.fill(0);
-    this.#memory.latch = 0;
-    this.#statusRead = this.#interruptCleared = this.#clock.now();
+    this.#statusRead = this.#interruptCleared = 0;
     this.#configure();
   }
 
   state(): VgaState {
-    this.#memory.sync();
     return {
       misc: this.#misc,
       feature: this.#feature,
@@ -160,8 +221,11 @@ export class Vga implements Display, Stateful<VgaState> {
       attributeData: this.#attributeData,
       attribute: this.#attribute.slice(),
       dac: this.#dac.state(),
+      dispi: this.dispi.state(),
       latch: this.#memory.latch,
-      memory: this.#memory.bytes.slice(),
+      memory: this.#memory.save(),
+      changes: this.#changes,
+      activity: this.#memory.activity(),
       statusRead: this.#statusRead,
       interruptCleared: this.#interruptCleared,
     };
@@ -181,18 +245,27 @@ export class Vga implements Display, Stateful<VgaState> {
     this.#attributeData = state.attributeData;
     this.#attribute.set(state.attribute);
     this.#dac.restore(state.dac);
+    this.dispi.restore(state.dispi);
+    this.#memory.load(state.memory);
     this.#memory.latch = state.latch;
-    this.#memory.reset();
-    this.#memory.bytes.set(state.memory);
     this.#statusRead = state.statusRead;
     this.#interruptCleared = state.interruptCleared;
     this.#configure();
+    this.#memory.resume(state.activity);
+    this.#changes = state.changes;
   }
 
   /** Bring everything that is derived from registers up to date. */
   #configure(): void {
-    this.#memory.configure(this.#sequencer, this.#graphics, this.#misc, (this.#videoEnable & 1) !== 0);
+    this.#dac.wide = this.dispi.wideDac;
+    this.#configureMemory();
     this.#timing = undefined;
+    this.#lookChanges();
+  }
+
+  /** A register changed on which the picture depends. */
+  #lookChanges(): void {
+    this.#plan = undefined;
     this.#changes++;
   }
 
@@ -205,6 +278,7 @@ export class Vga implements Display, Stateful<VgaState> {
       paletteOn: (this.#attributeIndex & ATTRIBUTE_INDEX.PALETTE_ADDRESS_SOURCE) !== 0,
       dac: this.#dac,
       memory: this.#memory,
+      linear: this.dispi.mode,
     };
   }
 
@@ -223,7 +297,7 @@ export class Vga implements Display, Stateful<VgaState> {
   /** A number that changes whenever blinking changes the picture; constant when nothing can blink. */
   #phaseNumber(): number {
     const cursor = isText(this.#display()) && (this.#crtc[CRTC.CURSOR_START]! & CURSOR.OFF) === 0;
-    const characters = (this.#attribute[ATC.MODE_CONTROL]! & ATTRIBUTE_MODE.BLINK) !== 0;
+    const characters = !this.dispi.mode && (this.#attribute[ATC.MODE_CONTROL]! & ATTRIBUTE_MODE.BLINK) !== 0;
     if (!cursor && !characters) return -1;
     const step = cursor ? CURSOR_FRAMES : CHARACTER_FRAMES;
     return Math.floor(this.#clock.now() / (this.#beam().frame * step));
@@ -311,7 +385,7 @@ export class Vga implements Display, Stateful<VgaState> {
         break;
       case PORT.DAC_MASK:
         this.#dac.mask = value;
-        this.#changes++;
+        this.#lookChanges();
         break;
       case PORT.DAC_READ_INDEX:
         this.#dac.setReadAddress(value);
@@ -321,7 +395,7 @@ export class Vga implements Display, Stateful<VgaState> {
         break;
       case PORT.DAC_DATA:
         this.#dac.writeData(value);
-        this.#changes++;
+        this.#lookChanges();
         break;
       case PORT.GRAPHICS_INDEX:
         this.#graphicsIndex = value & 0x0f;
@@ -359,7 +433,9 @@ export class Vga implements Display, Stateful<VgaState> {
   }
 
   #configureMemory(): void {
-    this.#memory.configure(this.#sequencer, this.#graphics, this.#misc, true);
+    const { mode, bank } = this.dispi;
+    const banked = mode && { bank, planar: mode.bits === 4 };
+    this.#memory.configure(this.#sequencer, this.#graphics, this.#misc, (this.#videoEnable & 1) !== 0, banked);
   }
 
   #writeAttribute(value: number): void {
@@ -367,14 +443,14 @@ export class Vga implements Display, Stateful<VgaState> {
     if (this.#attributeData) {
       const before = this.#attributeIndex;
       this.#attributeIndex = value & (ATTRIBUTE_INDEX.INDEX_MASK | ATTRIBUTE_INDEX.PALETTE_ADDRESS_SOURCE);
-      if ((before ^ this.#attributeIndex) & ATTRIBUTE_INDEX.PALETTE_ADDRESS_SOURCE) this.#changes++;
+      if ((before ^ this.#attributeIndex) & ATTRIBUTE_INDEX.PALETTE_ADDRESS_SOURCE) this.#lookChanges();
       return;
     }
     // The palette accepts writes with either address source, as the later ("type 2") video subsystem does.
     const index = this.#attributeIndex & ATTRIBUTE_INDEX.INDEX_MASK;
     if (index >= ATTRIBUTE_REGISTERS) return;
     this.#attribute[index] = value & ATTRIBUTE_BITS[index]!;
-    this.#changes++;
+    this.#lookChanges();
   }
 
   #readCrtc(): number {
@@ -399,7 +475,8 @@ export class Vga implements Display, Stateful<VgaState> {
     if (this.#crtc[index] === next) return;
     this.#crtc[index] = next;
     this.#timing = undefined;
-    this.#changes++;
+    if (CURSOR_REGISTERS.has(index)) this.#changes++;
+    else this.#lookChanges();
   }
 
   #status0(): number {

@@ -1,9 +1,10 @@
 /**
- * INT 15h/53h: advanced power management, real-mode interface. Enough for systems to idle and to switch themselves off.
- * APM BIOS interface specification 1.2.
+ * INT 15h/53h: advanced power management, with its interfaces for real mode and for protected mode of 16 and of 32 bits.
+ * Enough for systems to idle and to switch themselves off. APM BIOS interface specification 1.2.
  */
-import type { Call, Label } from "./call.ts";
-import { EBDA } from "./layout.ts";
+import type { Service } from "../service.ts";
+import { Call, type Label } from "./call.ts";
+import { EBDA, ROM } from "./layout.ts";
 
 const VERSION = 0x0102;
 const SIGNATURE = 0x504d;
@@ -12,12 +13,16 @@ const BIOS_DEVICE = 0x0000;
 const POWER_OFF = 3;
 const LAST_STATE = 3;
 const STATE = { CONNECTED: 0x01, ENABLED: 0x02, ENGAGED: 0x04 } as const;
+/** What AL=00h tells in CX: interfaces for protected mode. */
+const INTERFACES = { BITS_16: 0x01, BITS_32: 0x02 } as const;
+/** Where the entries' segments end. */
+const SEGMENT_LIMIT = 0xffff;
+/** Versions that a driver can ask for, as BCD. */
+const FIRST_VERSION = 0x0100;
 const ERROR = {
   DISABLED: 0x01,
   ALREADY_CONNECTED: 0x02,
   NOT_CONNECTED: 0x03,
-  NO_16_BIT: 0x06,
-  NO_32_BIT: 0x08,
   BAD_DEVICE: 0x09,
   BAD_VALUE: 0x0a,
   NO_EVENTS: 0x80,
@@ -47,8 +52,24 @@ function switchBit(call: Call, state: number, bit: number): void {
   else call.context.memory.write8(call.ebda + EBDA.APM_STATE, call.cx === 1 ? state | bit : state & ~bit);
 }
 
-/** The APM function in AL. */
-export function powerManagement(call: Call, label: Label, powerOff: () => void): void {
+/** AL=02h, 03h: segments, entry and limits of the interface; code and data are the system ROM's segment. */
+function tellEntry(call: Call, entry: number, wide: boolean): void {
+  const { cpu } = call.context;
+  call.ax = ROM.SEGMENT;
+  call.cx = ROM.SEGMENT;
+  call.di = SEGMENT_LIMIT;
+  if (wide) {
+    cpu.ebx = entry;
+    call.dx = ROM.SEGMENT;
+    cpu.esi = ((SEGMENT_LIMIT << 16) | SEGMENT_LIMIT) >>> 0;
+  } else {
+    call.bx = entry;
+    call.si = SEGMENT_LIMIT;
+  }
+}
+
+/** The APM function in AL. `idle` is where the stub waits for an interrupt and returns. */
+export function powerManagement(call: Call, label: Label, powerOff: () => void, idle = label("int15_idle")): void {
   const { memory } = call.context;
   const at = call.ebda + EBDA.APM_STATE;
   const state = memory.read8(at);
@@ -61,16 +82,16 @@ export function powerManagement(call: Call, label: Label, powerOff: () => void):
     }
     call.ax = VERSION;
     call.bx = SIGNATURE;
-    call.cx = 0;
+    call.cx = INTERFACES.BITS_16 | INTERFACES.BITS_32;
     return;
   }
-  if (fn === 0x01) {
-    if ((state & STATE.CONNECTED) !== 0) fail(call, ERROR.ALREADY_CONNECTED);
-    else memory.write8(at, STATE.CONNECTED | STATE.ENABLED | STATE.ENGAGED);
-    return;
-  }
-  if (fn === 0x02 || fn === 0x03) {
-    fail(call, fn === 0x02 ? ERROR.NO_16_BIT : ERROR.NO_32_BIT);
+  if (fn >= 0x01 && fn <= 0x03) {
+    if (call.bx !== BIOS_DEVICE) fail(call, ERROR.BAD_DEVICE);
+    else if ((state & STATE.CONNECTED) !== 0) fail(call, ERROR.ALREADY_CONNECTED);
+    else {
+      memory.write8(at, STATE.CONNECTED | STATE.ENABLED | STATE.ENGAGED);
+      if (fn !== 0x01) tellEntry(call, fn === 0x02 ? label("apm_16") : label("apm_32"), fn === 0x03);
+    }
     return;
   }
   if ((state & STATE.CONNECTED) === 0) {
@@ -83,7 +104,7 @@ export function powerManagement(call: Call, label: Label, powerOff: () => void):
       memory.write8(at, 0);
       return;
     case 0x05:
-      call.goTo(label("int15_idle"));
+      call.goTo(idle);
       return;
     case 0x06:
     case 0x0d:
@@ -113,7 +134,8 @@ export function powerManagement(call: Call, label: Label, powerOff: () => void):
       else fail(call, ERROR.BAD_DEVICE);
       return;
     case 0x0e:
-      call.ax = VERSION;
+      if (call.bx !== BIOS_DEVICE) fail(call, ERROR.BAD_DEVICE);
+      else call.ax = Math.max(FIRST_VERSION, Math.min(call.cx, VERSION));
       return;
     case 0x0f:
       switchBit(call, state, STATE.ENGAGED);
@@ -121,4 +143,12 @@ export function powerManagement(call: Call, label: Label, powerOff: () => void):
     default:
       fail(call, ERROR.UNSUPPORTED);
   }
+}
+
+/** Services behind the protected-mode entries. */
+export function powerServices(label: Label, powerOff: () => void): Readonly<Record<string, Service>> {
+  return {
+    apm_16: (context) => powerManagement(new Call(context, "far"), label, powerOff, label("apm_16_idle")),
+    apm_32: (context) => powerManagement(new Call(context, "far"), label, powerOff, label("apm_32_idle")),
+  };
 }

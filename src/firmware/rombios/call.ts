@@ -19,9 +19,13 @@ type Register = "eax" | "ebx" | "ecx" | "edx";
 
 export class Call {
   readonly context: ServiceContext;
+  /** False behind a far call from protected mode, whose caller sees the flags as the service leaves them. */
+  readonly realMode: boolean;
 
-  constructor(context: ServiceContext) {
+  /** `entry` is how the caller came here, and how the stub returns. */
+  constructor(context: ServiceContext, entry: "interrupt" | "far" = "interrupt") {
     this.context = context;
+    this.realMode = entry === "interrupt";
   }
 
   private low(register: Register): number {
@@ -155,9 +159,14 @@ export class Call {
     return this.address("ss", this.context.cpu.esp + 4);
   }
   private returnFlag(bit: number): boolean {
+    if (!this.realMode) return (this.context.cpu.eflags & bit) !== 0;
     return (this.context.memory.read16(this.flagsAddress) & bit) !== 0;
   }
   private setReturnFlag(bit: number, on: boolean): void {
+    if (!this.realMode) {
+      this.setStubFlag(bit, on);
+      return;
+    }
     const { memory } = this.context;
     const at = this.flagsAddress;
     const flags = memory.read16(at);
@@ -184,10 +193,19 @@ export class Call {
     return this.returnFlag(FLAG.IF);
   }
 
+  private setStubFlag(bit: number, on: boolean): void {
+    const { cpu } = this.context;
+    cpu.eflags = (on ? cpu.eflags | bit : cpu.eflags & ~bit) >>> 0;
+  }
+
   /** The zero flag that the ROM stub itself sees after the trap. */
   set stubZero(on: boolean) {
-    const { cpu } = this.context;
-    cpu.eflags = (on ? cpu.eflags | FLAG.ZF : cpu.eflags & ~FLAG.ZF) >>> 0;
+    this.setStubFlag(FLAG.ZF, on);
+  }
+
+  /** The carry flag that the ROM stub itself sees after the trap. */
+  set stubCarry(on: boolean) {
+    this.setStubFlag(FLAG.CF, on);
   }
 
   /** Guest time in whole milliseconds, cut to 32 bits. */

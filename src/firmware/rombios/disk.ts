@@ -1,12 +1,12 @@
 /**
- * INT 13h for fixed disks (DL 80h and up): CHS functions and the start-up that finds the disks. The extensions
- * (AH=41h–4Eh) are in edd.ts. Ralf Brown INT 13h.
+ * INT 13h for fixed disks (DL 80h and up): CHS functions and the start-up that finds the disks. The extensions that
+ * move data or describe drives are in edd.ts. Ralf Brown INT 13h.
  */
-import type { Disk, Geometry } from "../../hypervisor/backend.ts";
+import type { Geometry, IdeUnit } from "../../hypervisor/backend.ts";
 import type { Call } from "./call.ts";
 import { logicalGeometry, MAX_CYLINDERS } from "./disk-geometry.ts";
 import { type BiosDisk, transferSectors } from "./disk-transfer.ts";
-import { extendedDisk } from "./edd.ts";
+import { extendedDrive } from "./edd.ts";
 import { DISK_ERROR, SECTOR_BYTES } from "./floppy.ts";
 import { BDA, EBDA } from "./layout.ts";
 
@@ -14,6 +14,7 @@ const FIRST_DISK = 0x80;
 /** Disks that the extended data area has room for. */
 export const MAX_DISKS = 4;
 const GEOMETRY_BYTES = 4;
+const EXTENSION_BYTES = 16;
 const TRANSLATED_SIGNATURE = 0xa0;
 const MORE_THAN_8_HEADS = 0x08;
 const VECTOR_41 = 0x41 * 4;
@@ -22,13 +23,22 @@ const VECTOR_46 = 0x46 * 4;
 export class DiskServices {
   readonly disks: readonly BiosDisk[];
 
-  /** `disks` by their position: primary master, primary slave, secondary master, secondary slave. */
-  constructor(disks: readonly (Disk | undefined)[]) {
+  /** `units` by their position: primary master, primary slave, secondary master, secondary slave. */
+  constructor(units: readonly (IdeUnit | undefined)[]) {
     const present: BiosDisk[] = [];
-    disks.forEach((disk, position) => {
-      if (disk === undefined || present.length === MAX_DISKS) return;
-      const totalSectors = Math.floor(disk.backend.size / SECTOR_BYTES);
-      present.push({ disk, position, index: present.length, totalSectors });
+    units.forEach((disk, position) => {
+      if (disk?.kind !== "disk" || present.length === MAX_DISKS) return;
+      const { backend, geometry } = disk;
+      const index = present.length;
+      present.push({
+        kind: "disk",
+        disk,
+        medium: { backend, sectorBytes: SECTOR_BYTES, totalSectors: Math.floor(backend.size / SECTOR_BYTES) },
+        geometry,
+        position,
+        index,
+        extension: EBDA.DISK_EXTENSION + index * EXTENSION_BYTES,
+      });
     });
     this.disks = present;
   }
@@ -37,7 +47,7 @@ export class DiskServices {
   async initialize(call: Call): Promise<void> {
     const { memory } = call.context;
     const { ebda } = call;
-    for (const { disk, index, totalSectors } of this.disks) {
+    for (const { disk, index, medium } of this.disks) {
       const mbr = new Uint8Array(SECTOR_BYTES);
       const readable =
         disk.backend.size >= SECTOR_BYTES &&
@@ -45,21 +55,36 @@ export class DiskServices {
           () => true,
           () => false,
         ));
-      const logical = logicalGeometry(disk, totalSectors, readable ? mbr : undefined);
+      const logical = logicalGeometry(disk, medium.totalSectors, readable ? mbr : undefined);
       const at = ebda + EBDA.DISK_GEOMETRY + index * GEOMETRY_BYTES;
       memory.write16(at, logical.cylinders);
       memory.write8(at + 2, logical.heads);
       memory.write8(at + 3, logical.sectors);
-      if (index < 2) {
-        const offset = index === 0 ? EBDA.DISK_TABLE_0 : EBDA.DISK_TABLE_1;
-        this.writeTable(call, ebda + offset, logical, disk.geometry);
-        const vector = index === 0 ? VECTOR_41 : VECTOR_46;
-        memory.write16(vector, offset);
-        memory.write16(vector + 2, ebda >> 4);
-      }
     }
+    this.makeFirst(call, 0);
     memory.write8(BDA.DISK_COUNT, this.disks.length);
     memory.write8(BDA.DISK_STATUS, DISK_ERROR.NONE);
+  }
+
+  /** From now on the disk of this index is drive 80h; the one that was has its number. */
+  makeFirst(call: Call, index: number): void {
+    const { memory } = call.context;
+    memory.write8(call.ebda + EBDA.FIRST_DISK, index);
+    for (const number of [0, 1]) {
+      const disk = this.numbered(call, number);
+      if (disk === undefined) continue;
+      const offset = number === 0 ? EBDA.DISK_TABLE_0 : EBDA.DISK_TABLE_1;
+      this.writeTable(call, call.ebda + offset, this.geometry(call, disk.index), disk.geometry);
+      const vector = number === 0 ? VECTOR_41 : VECTOR_46;
+      memory.write16(vector, offset);
+      memory.write16(vector + 2, call.ebda >> 4);
+    }
+  }
+
+  /** The disk with a number, counted from 80h. */
+  private numbered(call: Call, number: number): BiosDisk | undefined {
+    const first = call.context.memory.read8(call.ebda + EBDA.FIRST_DISK);
+    return this.disks[number === 0 ? first : number === first ? 0 : number];
   }
 
   /** Fixed disk parameter table; the second half holds the physical geometry when it differs (EDD 1.1, 5.1). */
@@ -95,7 +120,7 @@ export class DiskServices {
   /** The INT 13h function in AH. */
   async serve(call: Call): Promise<void> {
     const { memory } = call.context;
-    const entry = this.disks[call.dl - FIRST_DISK];
+    const entry = this.numbered(call, call.dl - FIRST_DISK);
     if (call.ah === 0x15 && entry === undefined) {
       call.ah = 0;
       call.carry = false;
@@ -123,8 +148,8 @@ export class DiskServices {
         return;
       case 0x15:
         call.ah = 3;
-        call.cx = entry.totalSectors >>> 16;
-        call.dx = entry.totalSectors & 0xffff;
+        call.cx = entry.medium.totalSectors >>> 16;
+        call.dx = entry.medium.totalSectors & 0xffff;
         call.carry = false;
         return;
       case 0x00:
@@ -138,8 +163,22 @@ export class DiskServices {
       case 0x14:
         this.finish(call, DISK_ERROR.NONE);
         return;
+      case 0x45:
+        // A fixed disk is always locked in place: locking, unlocking and asking succeed and change nothing.
+        if (call.al > 2) this.finish(call, DISK_ERROR.BAD_COMMAND);
+        else {
+          call.al = 0;
+          this.finish(call, DISK_ERROR.NONE);
+        }
+        return;
+      case 0x46:
+        this.finish(call, DISK_ERROR.NOT_REMOVABLE);
+        return;
+      case 0x49:
+        this.finish(call, DISK_ERROR.NONE);
+        return;
       default: {
-        const status = await extendedDisk(call, entry, this.geometry(call, entry.index));
+        const status = await extendedDrive(call, entry, this.geometry(call, entry.index));
         if (status !== undefined) this.finish(call, status);
       }
     }
@@ -182,7 +221,7 @@ export class DiskServices {
     }
     const lba = (cylinder * heads + head) * sectors + sector - 1;
     const address = call.address("es", call.bx);
-    this.finish(call, await transferSectors(call, entry, call.ah, lba, call.al, address));
+    this.finish(call, await transferSectors(call, entry.medium, call.ah, lba, call.al, address));
   }
 
   private parameters(call: Call, entry: BiosDisk): void {

@@ -1,9 +1,12 @@
-/** INT 13h extensions: AH=41h–4Eh on fixed disks. Phoenix "BIOS Enhanced Disk Drive Specification" 3.0 and INCITS T13 EDD. */
+/**
+ * INT 13h extensions that disks and CD drives share: AH=41h–44h, 47h, 48h, 4Eh. Phoenix "BIOS Enhanced Disk Drive
+ * Specification" 3.0 and INCITS T13 EDD-3.
+ */
+import { PCI_PLACE } from "../../devices/pc-layout.ts";
 import type { Geometry } from "../../hypervisor/backend.ts";
 import type { Call } from "./call.ts";
-import { type BiosDisk, transferSectors } from "./disk-transfer.ts";
+import { type IdeDrive, TRANSFER, transferSectors } from "./disk-transfer.ts";
 import { DISK_ERROR, SECTOR_BYTES } from "./floppy.ts";
-import { EBDA } from "./layout.ts";
 
 const EDD_VERSION = 0x30;
 /** Fixed disk access, locking and ejecting, enhanced disk drive support. */
@@ -14,12 +17,27 @@ const FLAT_ADDRESS = 0xffff_ffff;
 const PACKET = { SIZE: 0, COUNT: 2, BUFFER: 4, LBA: 8, FLAT: 16, MIN_BYTES: 16, FLAT_BYTES: 24 } as const;
 const HIGH = 2 ** 32;
 
-/** Result buffer of AH=48h by version: 1.x, 2.x, 3.0. */
-const RESULT_BYTES = { V1: 26, V2: 30, V3: 66 } as const;
-const INFORMATION = { GEOMETRY_VALID: 0x02, WRITE_VERIFY: 0x08 } as const;
-const DEVICE_PATH_SIGNATURE = 0xbedd;
-const DEVICE_PATH_BYTES = 36;
-const DEVICE_PATH_OFFSET = 30;
+/** Result buffer of AH=48h by version: 1.x, 2.x, 3.0 with Phoenix's device path, 3.0 with T13's. */
+const RESULT_BYTES = { V1: 26, V2: 30, V3: 66, T13: 74 } as const;
+const INFORMATION = {
+  GEOMETRY_VALID: 0x02,
+  REMOVABLE: 0x04,
+  WRITE_VERIFY: 0x08,
+  CHANGE_LINE: 0x10,
+  LOCKABLE: 0x20,
+  NO_MEDIUM: 0x40,
+} as const;
+const DEVICE_PATH = {
+  SIGNATURE: 0xbedd,
+  OFFSET: 30,
+  /** Bytes in Phoenix's form and in T13's, whose device part is 8 bytes longer. */
+  BYTES: 36,
+  T13_BYTES: 44,
+  BUS: 6,
+  INTERFACE: 10,
+  INTERFACE_PATH: 18,
+  DEVICE: 26,
+} as const;
 
 const CHANNELS = [
   { base: 0x1f0, control: 0x3f6, irq: 14 },
@@ -27,9 +45,14 @@ const CHANNELS = [
 ] as const;
 const DEVICE_HEAD = { FIXED: 0xa0, LBA: 0x40, SLAVE: 0x10 } as const;
 const EXTENSION_BYTES = 16;
-const EXTENSION_OPTIONS = { CHS_TRANSLATION: 0x08, LBA_TRANSLATION: 0x10 } as const;
-/** Type of translation in bits 9 and 10 of the extension's options: LBA-assisted. */
-const LBA_ASSISTED = 1 << 9;
+/** Options of the parameter table extension (EDD 3.0, table 11). */
+const EXTENSION_OPTIONS = {
+  CHS_TRANSLATION: 1 << 3,
+  LBA_TRANSLATION: 1 << 4,
+  REMOVABLE: 1 << 5,
+  ATAPI: 1 << 6,
+  LBA_ASSISTED: 1 << 9,
+} as const;
 const EXTENSION_REVISION = 0x11;
 
 interface Packet {
@@ -53,14 +76,15 @@ function readPacket(call: Call): Packet | undefined {
   return { count, lba, address: call.far(buffer >>> 16, buffer & 0xffff) };
 }
 
-async function packetTransfer(call: Call, entry: BiosDisk): Promise<number> {
+async function packetTransfer(call: Call, { medium }: IdeDrive): Promise<number> {
   const packet = readPacket(call);
   if (packet === undefined) return DISK_ERROR.BAD_COMMAND;
+  if (medium === undefined) return DISK_ERROR.NO_MEDIUM;
   const fn = call.ah & 0x0f;
   if (fn === 0x07) {
-    return packet.lba < entry.totalSectors ? DISK_ERROR.NONE : DISK_ERROR.SECTOR_NOT_FOUND;
+    return packet.lba < medium.totalSectors ? DISK_ERROR.NONE : DISK_ERROR.SECTOR_NOT_FOUND;
   }
-  const status = await transferSectors(call, entry, fn, packet.lba, packet.count, packet.address);
+  const status = await transferSectors(call, medium, fn, packet.lba, packet.count, packet.address);
   if (status !== DISK_ERROR.NONE) {
     // The packet tells how many blocks were moved.
     call.context.memory.write16(call.address("ds", call.si) + PACKET.COUNT, 0);
@@ -68,72 +92,97 @@ async function packetTransfer(call: Call, entry: BiosDisk): Promise<number> {
   return status;
 }
 
-/** The 16 bytes that AH=48h points to: how to drive the disk without the BIOS (EDD 3.0, table 10). */
-function writeExtension(call: Call, entry: BiosDisk, logical: Geometry): number {
+/** Make the bytes from `at` on, the last one included, add up to zero. */
+function setChecksum(call: Call, at: number, bytes: number): void {
   const { memory } = call.context;
-  const channel = CHANNELS[entry.position >> 1] ?? CHANNELS[0];
-  const offset = EBDA.DISK_EXTENSION + entry.index * EXTENSION_BYTES;
-  const at = call.ebda + offset;
-  const physical = entry.disk.geometry;
-  const translated = logical.heads !== physical.heads || logical.sectors !== physical.sectors;
-  const options = EXTENSION_OPTIONS.LBA_TRANSLATION | (translated ? EXTENSION_OPTIONS.CHS_TRANSLATION : 0);
+  let sum = 0;
+  for (let i = 0; i < bytes - 1; i++) sum += memory.read8(at + i);
+  memory.write8(at + bytes - 1, -sum & 0xff);
+}
+
+/** The 16 bytes that AH=48h points to: how to drive the device without the BIOS (EDD 3.0, table 10). */
+function writeExtension(call: Call, drive: IdeDrive, logical: Geometry | undefined): void {
+  const { memory } = call.context;
+  const channel = CHANNELS[drive.position >> 1] ?? CHANNELS[0];
+  const at = call.ebda + drive.extension;
+  const { geometry } = drive;
+  const translated =
+    geometry !== undefined &&
+    logical !== undefined &&
+    (logical.heads !== geometry.heads || logical.sectors !== geometry.sectors);
+  const translation = translated ? EXTENSION_OPTIONS.CHS_TRANSLATION | EXTENSION_OPTIONS.LBA_ASSISTED : 0;
+  const removable = drive.kind === "cdrom" ? EXTENSION_OPTIONS.REMOVABLE | EXTENSION_OPTIONS.ATAPI : 0;
+  const slave = (drive.position & 1) !== 0 ? DEVICE_HEAD.SLAVE : 0;
   memory.write16(at, channel.base);
   memory.write16(at + 2, channel.control);
-  const slave = (entry.position & 1) !== 0 ? DEVICE_HEAD.SLAVE : 0;
   memory.write8(at + 4, DEVICE_HEAD.FIXED | DEVICE_HEAD.LBA | slave);
   memory.write8(at + 5, 0);
   memory.write8(at + 6, channel.irq);
   memory.write8(at + 7, 1);
   memory.write8(at + 8, 0);
   memory.write8(at + 9, 0);
-  memory.write16(at + 10, options | (translated ? LBA_ASSISTED : 0));
+  memory.write16(at + 10, EXTENSION_OPTIONS.LBA_TRANSLATION | translation | removable);
   memory.write16(at + 12, 0);
   memory.write8(at + 14, EXTENSION_REVISION);
-  let sum = 0;
-  for (let i = 0; i < EXTENSION_BYTES - 1; i++) sum += memory.read8(at + i);
-  memory.write8(at + 15, -sum & 0xff);
-  return offset;
+  setChecksum(call, at, EXTENSION_BYTES);
 }
 
-function writeDevicePath(call: Call, at: number, entry: BiosDisk): void {
+function writeText(call: Call, at: number, text: string): void {
+  for (let i = 0; i < text.length; i++) call.context.memory.write8(at + i, text.charCodeAt(i));
+}
+
+/** Where the drive is: PCI function and channel, then master or slave (EDD 3.0, table 9; T13 EDD-3, 8.21). */
+function writeDevicePath(call: Call, at: number, drive: IdeDrive, bytes: number): void {
   const { memory } = call.context;
-  const channel = CHANNELS[entry.position >> 1] ?? CHANNELS[0];
-  for (let i = 0; i < DEVICE_PATH_BYTES; i++) memory.write8(at + i, 0);
-  memory.write16(at, DEVICE_PATH_SIGNATURE);
-  memory.write8(at + 2, DEVICE_PATH_BYTES);
-  [..."ISA "].forEach((c, i) => {
-    memory.write8(at + 6 + i, c.charCodeAt(0));
+  for (let i = 0; i < bytes; i++) memory.write8(at + i, 0);
+  memory.write16(at, DEVICE_PATH.SIGNATURE);
+  memory.write8(at + 2, bytes);
+  writeText(call, at + DEVICE_PATH.BUS, "PCI ");
+  writeText(call, at + DEVICE_PATH.INTERFACE, drive.kind === "cdrom" ? "ATAPI   " : "ATA     ");
+  const { device, function: number } = PCI_PLACE.IDE;
+  [0, device, number, drive.position >> 1].forEach((byte, i) => {
+    memory.write8(at + DEVICE_PATH.INTERFACE_PATH + i, byte);
   });
-  [..."ATA     "].forEach((c, i) => {
-    memory.write8(at + 10 + i, c.charCodeAt(0));
-  });
-  memory.write16(at + 18, channel.base);
-  memory.write8(at + 26, entry.position & 1);
-  let sum = 0;
-  for (let i = 0; i < DEVICE_PATH_BYTES - 1; i++) sum += memory.read8(at + i);
-  memory.write8(at + DEVICE_PATH_BYTES - 1, -sum & 0xff);
+  memory.write8(at + DEVICE_PATH.DEVICE, drive.position & 1);
+  setChecksum(call, at, bytes);
 }
 
-function driveParameters(call: Call, entry: BiosDisk, logical: Geometry): number {
+function informationFlags(drive: IdeDrive): number {
+  if (drive.kind === "disk") return INFORMATION.GEOMETRY_VALID | INFORMATION.WRITE_VERIFY;
+  const removable = INFORMATION.REMOVABLE | INFORMATION.CHANGE_LINE | INFORMATION.LOCKABLE;
+  return drive.medium === undefined ? removable | INFORMATION.NO_MEDIUM : removable;
+}
+
+const NO_GEOMETRY: Geometry = { cylinders: 0, heads: 0, sectors: 0 };
+/** Half of the number of sectors of a removable drive without a medium: nobody knows. */
+const UNKNOWN = 0xffff_ffff;
+const CD_SECTOR_BYTES = 2048;
+
+function driveParameters(call: Call, drive: IdeDrive, logical: Geometry | undefined): number {
   const { memory } = call.context;
   const at = call.address("ds", call.si);
   const room = memory.read16(at);
   if (room < RESULT_BYTES.V1) return DISK_ERROR.BAD_COMMAND;
-  const { cylinders, heads, sectors } = entry.disk.geometry;
-  const size = room >= RESULT_BYTES.V3 ? RESULT_BYTES.V3 : room >= RESULT_BYTES.V2 ? RESULT_BYTES.V2 : RESULT_BYTES.V1;
+  const { cylinders, heads, sectors } = drive.geometry ?? NO_GEOMETRY;
+  const size = Object.values(RESULT_BYTES).findLast((bytes) => bytes <= room)!;
+  const total = drive.medium?.totalSectors;
   memory.write16(at, size);
-  memory.write16(at + 2, INFORMATION.GEOMETRY_VALID | INFORMATION.WRITE_VERIFY);
+  memory.write16(at + 2, informationFlags(drive));
   memory.write32(at + 4, cylinders);
   memory.write32(at + 8, heads);
   memory.write32(at + 12, sectors);
-  memory.write32(at + 16, entry.totalSectors >>> 0);
-  memory.write32(at + 20, Math.floor(entry.totalSectors / HIGH));
-  memory.write16(at + 24, SECTOR_BYTES);
+  memory.write32(at + 16, total === undefined ? UNKNOWN : total >>> 0);
+  memory.write32(at + 20, total === undefined ? UNKNOWN : Math.floor(total / HIGH));
+  memory.write16(at + 24, drive.kind === "cdrom" ? CD_SECTOR_BYTES : SECTOR_BYTES);
   if (size >= RESULT_BYTES.V2) {
-    memory.write16(at + 26, writeExtension(call, entry, logical));
+    writeExtension(call, drive, logical);
+    memory.write16(at + 26, drive.extension);
     memory.write16(at + 28, call.ebda >> 4);
   }
-  if (size >= RESULT_BYTES.V3) writeDevicePath(call, at + DEVICE_PATH_OFFSET, entry);
+  if (size >= RESULT_BYTES.V3) {
+    const bytes = size >= RESULT_BYTES.T13 ? DEVICE_PATH.T13_BYTES : DEVICE_PATH.BYTES;
+    writeDevicePath(call, at + DEVICE_PATH.OFFSET, drive, bytes);
+  }
   return DISK_ERROR.NONE;
 }
 
@@ -142,8 +191,15 @@ function hardwareConfiguration(call: Call): number {
   return [0x01, 0x03, 0x04, 0x06].includes(call.al) ? DISK_ERROR.NONE : DISK_ERROR.BAD_COMMAND;
 }
 
-/** One extended function; gives the status, or undefined when the call's results are already complete. */
-export async function extendedDisk(call: Call, entry: BiosDisk, logical: Geometry): Promise<number | undefined> {
+/**
+ * One extended function; gives the status, or undefined when the call's results are already complete. `logical` is the
+ * geometry that INT 13h shows of a disk.
+ */
+export async function extendedDrive(
+  call: Call,
+  drive: IdeDrive,
+  logical: Geometry | undefined,
+): Promise<number | undefined> {
   switch (call.ah) {
     case 0x41:
       if (call.bx !== CHECK_SIGNATURE) return DISK_ERROR.BAD_COMMAND;
@@ -152,22 +208,13 @@ export async function extendedDisk(call: Call, entry: BiosDisk, logical: Geometr
       call.ah = EDD_VERSION;
       call.carry = false;
       return undefined;
-    case 0x42:
-    case 0x43:
-    case 0x44:
+    case 0x40 | TRANSFER.READ:
+    case 0x40 | TRANSFER.WRITE:
+    case 0x40 | TRANSFER.VERIFY:
     case 0x47:
-      return packetTransfer(call, entry);
-    case 0x45:
-      // A fixed disk is always locked in place: locking, unlocking and asking succeed and change nothing.
-      if (call.al > 2) return DISK_ERROR.BAD_COMMAND;
-      call.al = 0;
-      return DISK_ERROR.NONE;
-    case 0x46:
-      return DISK_ERROR.NOT_REMOVABLE;
+      return packetTransfer(call, drive);
     case 0x48:
-      return driveParameters(call, entry, logical);
-    case 0x49:
-      return DISK_ERROR.NONE;
+      return driveParameters(call, drive, logical);
     case 0x4e:
       return hardwareConfiguration(call);
     default:

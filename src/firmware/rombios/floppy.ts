@@ -18,9 +18,13 @@ export const DISK_ERROR = {
   MEDIA_TYPE: 0x0c,
   BAD_CRC: 0x10,
   CONTROLLER: 0x20,
+  /** No disc in the drive (El Torito, EDD). */
+  NO_MEDIUM: 0x31,
   TIMEOUT: 0x80,
-  VOLUME_LOCKED: 0xb0,
+  VOLUME_NOT_LOCKED: 0xb0,
+  VOLUME_LOCKED: 0xb1,
   NOT_REMOVABLE: 0xb2,
+  LOCK_COUNT: 0xb4,
   WRITE_FAULT: 0xcc,
 } as const;
 

@@ -1,6 +1,7 @@
 /** Builds the ROM image: assembles the stubs, lays the tables at their historical places, sets the checksum. */
 import { assemble } from "../assembler.ts";
 import { FIRMWARE_PORT } from "../service.ts";
+import { checksum } from "../tables/byte-writer.ts";
 import { BDA, EBDA, ENTRY, PORT, ROM } from "./layout.ts";
 import { BAUD_DIVISORS } from "./ports.ts";
 import { ROM_SOURCE } from "./stubs.ts";
@@ -33,6 +34,11 @@ const VIDEO_TABLE = [
   [0x28, 0x28, 0x50, 0x50, 0x28, 0x28, 0x50, 0x50],
   [0x2c, 0x28, 0x2d, 0x29, 0x2a, 0x2e, 0x1e, 0x29],
 ].flat();
+
+/** BIOS32 service directory: its length, and where its checksum stands. */
+const BIOS32 = { LENGTH: 16, CHECKSUM: 10 } as const;
+/** Installation check structure: its length, where its checksum stands, and what functions give that are not there. */
+const PLUG_AND_PLAY = { LENGTH: 0x21, CHECKSUM: 8, UNSUPPORTED: 0x82 } as const;
 
 const NO_PRECOMPENSATION = 0xffff;
 
@@ -95,7 +101,7 @@ export const VECTORS: readonly (readonly [vector: number, target: string | numbe
   [0x15, ENTRY.INT15],
   [0x16, ENTRY.INT16],
   [0x17, ENTRY.INT17],
-  [0x18, "no_boot"],
+  [0x18, "boot_failed"],
   [0x19, ENTRY.INT19],
   [0x1a, ENTRY.INT1A],
   [0x1b, ENTRY.IRET],
@@ -132,6 +138,10 @@ function symbols(): Record<string, number> {
     READ_IN_SERVICE: 0x0b,
     PRINT_STATUS: BDA.PRINT_SCREEN_STATUS - BDA_BASE,
     MODEL: MODEL_AT,
+    ROM_SEGMENT: ROM.SEGMENT,
+    ROM_BASE: ROM.BASE,
+    PNP_LENGTH: PLUG_AND_PLAY.LENGTH,
+    PNP_UNSUPPORTED: PLUG_AND_PLAY.UNSUPPORTED,
   };
   for (const [name, address] of Object.entries(BDA)) all[`bda_${name.toLowerCase()}`] = address - BDA_BASE;
   for (const [name, offset] of Object.entries(EBDA)) all[`ebda_${name.toLowerCase()}`] = offset;
@@ -166,8 +176,12 @@ export function buildImage(font: Uint8Array): RomImage {
   for (let vector = 0x70; vector <= 0x77; vector++) {
     image.set(word(offsets.get(vector) ?? 0), ENTRY.VECTORS + (0x18 + vector - 0x70) * 2);
   }
+  const pnp = label("plug_and_play");
+  image[pnp + PLUG_AND_PLAY.CHECKSUM] = checksum(image.subarray(pnp, pnp + PLUG_AND_PLAY.LENGTH));
+  const bios32 = label("bios32_directory");
+  image[bios32 + BIOS32.CHECKSUM] = checksum(image.subarray(bios32, bios32 + BIOS32.LENGTH));
   image[ENTRY.CHECKSUM] = 0;
-  image[ENTRY.CHECKSUM] = -image.reduce((sum, byte) => sum + byte, 0) & 0xff;
+  image[ENTRY.CHECKSUM] = checksum(image);
   const traps = new Map<string, number>();
   for (const [name, offset] of labels) {
     if (name.startsWith(TRAP_LABEL)) traps.set(name.slice(TRAP_LABEL.length), offset);

@@ -69,7 +69,18 @@ export const EBDA = {
   DISK_TABLE_1: 0x4d,
   BOOT_INDEX: 0x60,
   APM_STATE: 0x61,
+  /** Number in the boot menu's list of what was chosen there, or 0. */
+  BOOT_CHOICE: 0x62,
+  /** Index of the disk that is drive 80h. */
+  FIRST_DISK: 0x63,
   WAIT_DEADLINE: 0x64,
+  /** Drive, offset and segment with which booting goes on. */
+  BOOT_DRIVE: 0x68,
+  BOOT_POINTER: 0x6c,
+  MENU_DEADLINE: 0x70,
+  BOOT_ENTRY_COUNT: 0x74,
+  /** Where a system that was suspended wants to be woken. */
+  WAKE_POINTER: 0x7a,
   ROM_SCAN: 0x78,
   /** Four words that INT 74h pushes for the mouse handler. */
   MOUSE_PACKET: 0x80,
@@ -80,7 +91,15 @@ export const EBDA = {
   /** State of idle.ts. */
   IDLE: 0xe0,
   CONVERSATION: 0x100,
+  /** El Torito: the specification packet of the boot, then the fields of CD in cd-emulation.ts. */
+  CD_EMULATION: 0x1a0,
+  /** Lock counts of up to four CD drives. */
+  CD_LOCKS: 0x1b8,
   TEXT: 0x200,
+  /** As DISK_EXTENSION, for up to four CD drives. */
+  CD_EXTENSION: 0x380,
+  /** What option ROMs boot: see option-roms.ts. */
+  BOOT_ENTRIES: 0x3c0,
 } as const;
 
 /** Longest text that fits the scratch area, its final zero included. */
@@ -166,6 +185,9 @@ export const CMOS = {
   SHUTDOWN: 0x0f,
   FLOPPY_TYPES: 0x10,
   CENTURY: 0x32,
+  /** Third boot device in the high nibble; the first and the second one. */
+  BOOT_3: 0x38,
+  BOOT_1_2: 0x3d,
 } as const;
 
 /** Bits of CMOS status B and C. */

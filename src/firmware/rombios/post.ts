@@ -1,8 +1,12 @@
 /** Power-on self-test: brings devices, vectors and the BIOS data area to the state that boot sectors expect. */
+import { CMOS_S3_RESUME } from "../../devices/pc-layout.ts";
 import type { FloppyDrive } from "../../hypervisor/backend.ts";
 import type { E820Entry } from "../../hypervisor/initial-state.ts";
+import { FACS_WAKING_VECTOR } from "../acpi/tables.ts";
+import { acpiPlaces, type Board } from "../board.ts";
 import type { Service } from "../service.ts";
 import { Call, type Label } from "./call.ts";
+import type { CdServices } from "./cdrom.ts";
 import { COMMAND_BYTE, CONTROLLER, prepare, STEP } from "./conversation.ts";
 import type { DiskServices } from "./disk.ts";
 import { floppyCount, floppyType, mediaState } from "./floppy.ts";
@@ -11,7 +15,10 @@ import { KEYBOARD_STATUS } from "./keyboard.ts";
 import { BDA, CMOS, EBDA, ENTRY, KEYBOARD_BUFFER, PORT, ROM, RTC_BITS } from "./layout.ts";
 import { addressLine20On, baseBytes, extendedBytes } from "./memory-services.ts";
 import { initializeMouse } from "./mouse.ts";
+import { lockRoms, nextRom, resetScan, romInitialized } from "./option-roms.ts";
+import { hasChipset, setUpPci, shadowSystemRom } from "./pci-setup.ts";
 import { findPorts } from "./ports.ts";
+import { writeTables } from "./post-tables.ts";
 import { writeText } from "./text.ts";
 import { ticksFromClock } from "./time.ts";
 
@@ -43,8 +50,6 @@ const KEYBOARD_RESET = 0xff;
 const SELF_TEST_WAIT = 10;
 const BASIC_ASSURANCE_WAIT = 100;
 
-const ROM_SCAN = { FIRST: 0xc000, END: 0xf000, STEP: 0x80, SIGNATURE: 0xaa55, UNIT: 512, ENTRY: 3 } as const;
-
 /** CMOS 0Fh: how to go on after a reset (Ralf Brown, CMOS 0Fh); other values start POST. */
 const SHUTDOWN_LABELS: Readonly<Record<number, string>> = {
   4: "shutdown_boot",
@@ -54,6 +59,7 @@ const SHUTDOWN_LABELS: Readonly<Record<number, string>> = {
   10: "shutdown_jump",
   11: "shutdown_iret",
   12: "shutdown_retf",
+  [CMOS_S3_RESUME.value]: "shutdown_wake",
 };
 
 const FLOPPY_NAMES = ["none", "360 KB", "1.2 MB", "720 KB", "1.44 MB", "2.88 MB"];
@@ -61,7 +67,11 @@ const FLOPPY_NAMES = ["none", "360 KB", "1.2 MB", "720 KB", "1.44 MB", "2.88 MB"
 export interface PostDeps {
   readonly floppies: readonly (FloppyDrive | undefined)[];
   readonly disks: DiskServices;
+  readonly cds: CdServices;
   readonly memoryMap: readonly E820Entry[];
+  readonly board: Board;
+  /** The system ROM. */
+  readonly image: Uint8Array;
 }
 
 function writeVectors(call: Call, label: Label): void {
@@ -164,9 +174,36 @@ function prepareKeyboard(call: Call): void {
   ]);
 }
 
+/** The system ROM runs from memory that can be written from now on. */
+function shadow(call: Call, image: Uint8Array): void {
+  const { io, memory } = call.context;
+  if (!hasChipset(io)) return;
+  shadowSystemRom(io, "writable");
+  memory.write(ROM.BASE, image);
+}
+
+/** Out of suspend to RAM: memory is as it was, the chipset is not. The waking vector is a real-mode address. */
+function wake(call: Call, { board, memoryMap }: PostDeps): void {
+  const { cpu, memory, io } = call.context;
+  addressLine20On(call);
+  startControllers(call);
+  setUpPci(call.context, board);
+  shadowSystemRom(io, "locked");
+  lockRoms(call);
+  const vector = memory.read32(acpiPlaces(board.memory).facs + FACS_WAKING_VECTOR);
+  const segment = Math.floor(baseBytes(memoryMap) / 16);
+  memory.write16(segment * 16 + EBDA.WAKE_POINTER, vector & 0x0f);
+  memory.write16(segment * 16 + EBDA.WAKE_POINTER + 2, vector >>> 4);
+  cpu.loadSelector("ss", segment);
+  cpu.esp = EBDA.WAKE_POINTER;
+}
+
 function setUp(call: Call, label: Label, deps: PostDeps): void {
   addressLine20On(call);
   startControllers(call);
+  shadow(call, deps.image);
+  setUpPci(call.context, deps.board);
+  writeTables(call.context.memory, deps.board);
   writeDataArea(call, deps.memoryMap);
   writeVectors(call, label);
   const equipment =
@@ -174,27 +211,8 @@ function setUp(call: Call, label: Label, deps: PostDeps): void {
   call.context.memory.write16(BDA.EQUIPMENT, equipment);
   ticksFromClock(call);
   initializeMouse(call);
-  call.context.memory.write16(call.ebda + EBDA.ROM_SCAN, ROM_SCAN.FIRST);
+  resetScan(call);
   prepareKeyboard(call);
-}
-
-/** Find the next option ROM: 55 AA, length in 512-byte units, bytes that add up to zero. */
-function nextRom(call: Call): boolean {
-  const { memory } = call.context;
-  const state = call.ebda + EBDA.ROM_SCAN;
-  for (let segment = memory.read16(state); segment < ROM_SCAN.END; segment += ROM_SCAN.STEP) {
-    const at = segment * 16;
-    const bytes = memory.read8(at + 2) * ROM_SCAN.UNIT;
-    if (memory.read16(at) !== ROM_SCAN.SIGNATURE || bytes === 0 || at + bytes > ROM_SCAN.END * 16) continue;
-    const image = new Uint8Array(bytes);
-    memory.read(at, image);
-    if ((image.reduce((sum, byte) => sum + byte, 0) & 0xff) !== 0) continue;
-    memory.write16(state, segment + Math.ceil(bytes / 16 / ROM_SCAN.STEP) * ROM_SCAN.STEP);
-    memory.write16(BDA.POINTER, ROM_SCAN.ENTRY);
-    memory.write16(BDA.POINTER + 2, segment);
-    return true;
-  }
-  return false;
 }
 
 function megabytes(sectors: number): string {
@@ -208,7 +226,8 @@ function banner(call: Call, deps: PostDeps): string {
   for (let i = 0; i < floppyCount(call); i++) {
     lines.push(`Diskette drive ${"AB"[i]}: ${FLOPPY_NAMES[floppyType(call, i)]}`);
   }
-  for (const { index, totalSectors } of deps.disks.disks) lines.push(`Disk ${index}: ${megabytes(totalSectors)}`);
+  for (const { index, medium } of deps.disks.disks) lines.push(`Disk ${index}: ${megabytes(medium.totalSectors)}`);
+  for (const { drive } of deps.cds.drives) lines.push(`CD-ROM: ${drive.model}`);
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
@@ -224,15 +243,22 @@ export function postServices(label: Label, deps: PostDeps): Readonly<Record<stri
   return {
     reset: (context) => resume(new Call(context), label),
     post_setup: (context) => setUp(new Call(context), label, deps),
+    wake: (context) => wake(new Call(context), deps),
     post_rom: (context) => {
       const call = new Call(context);
       call.stubZero = !nextRom(call);
+    },
+    post_rom_done: (context) => {
+      const call = new Call(context);
+      call.stubZero = !romInitialized(call);
     },
     post_disks: (context) => deps.disks.initialize(new Call(context)),
     post_finish: (context) => {
       const call = new Call(context);
       context.io.out(PORT.PIC1_DATA, 1, MASTER_MASK);
       context.io.out(PORT.PIC2_DATA, 1, SLAVE_MASK);
+      lockRoms(call);
+      if (hasChipset(context.io)) shadowSystemRom(context.io, "locked");
       writeText(call, banner(call, deps));
     },
   };

@@ -24,9 +24,12 @@ post_rom:
   mov ds, ax
   trap post_rom                  ; next option ROM's entry to 40:67h; zero flag: no more
   jz post_video
-  call far [BDA_BASE + bda_pointer]
-  cli
-  cld
+  call option_rom
+  xor ax, ax
+  mov ds, ax
+  trap post_rom_done             ; zero flag: nothing to connect; else 40:67h
+  jz post_rom
+  call option_rom
   jmp post_rom
 post_video:
   cmp byte [BDA_BASE + 49h], 3   ; the video BIOS chose its mode
@@ -38,7 +41,36 @@ post_disks:
   trap post_finish               ; DS:SI = banner
   sti
   call print
+  trap menu_prompt
+  call print
+boot_menu_wait:
+  trap menu_poll                 ; zero flag: the menu, please; carry: time is over
+  jz boot_menu
+  jc boot_menu_end
+  hlt
+  jmp boot_menu_wait
+boot_menu:
+  trap menu_show
+  call print
+boot_menu_key:
+  xor ah, ah
+  int 16h
+  trap menu_choose               ; zero flag: chosen
+  jnz boot_menu_key
+boot_menu_end:
   int 19h
+
+option_rom:                      ; the one at 40:67h: ES:DI = $PnP, no card select number, no bus address
+  push cs
+  pop es
+  mov di, plug_and_play
+  mov ax, 0
+  mov bx, 0FFFFh
+  mov dx, 0FFFFh
+  call far [BDA_BASE + bda_pointer]
+  cli
+  cld
+  ret
 
 shutdown_end_of_interrupt:       ; CMOS 0Fh = 5: EOI, then jump through 40:67h
   mov al, END_OF_INTERRUPT
@@ -66,6 +98,9 @@ shutdown_retf:                   ; 0Ch
   mov ds, ax
   lss sp, [BDA_BASE + bda_pointer]
   retf
+shutdown_wake:                   ; 0FEh: out of suspend to RAM, where the system asked to be woken
+  trap wake
+  retf
 shutdown_boot:                   ; 4
   int 19h
 
@@ -83,9 +118,22 @@ boot_next:
   call print
   popf
   jnz boot_next
-  trap boot_launch
-  jmp 0:7C00h
-no_boot:                         ; INT 18h
+boot_enter:
+  cli
+  xor ax, ax
+  mov ss, ax
+  mov sp, 7C00h
+  sti
+  trap boot_launch               ; pushes where to go
+  retf
+boot_failed:                     ; INT 18h: what was booted gives up
+  xor ax, ax
+  mov ss, ax
+  mov sp, 7C00h
+  sti
+  cld
+  jmp boot_next
+no_boot:
   sti
   trap boot_none
   call print
@@ -534,6 +582,59 @@ print_screen_return:
   ret
 `;
 
+/** Plug and Play: a header for those that look for one, and no device nodes (PnP BIOS specification 1.0A, 4.4). */
+const PLUG_AND_PLAY = `
+  align 16
+plug_and_play:
+  db '$PnP', 10h, PNP_LENGTH
+  dw 0                           ; no events
+  db 0                           ; checksum, set when the image is built
+  dd 0
+  dw plug_and_play_real, ROM_SEGMENT
+  dw plug_and_play_protected
+  dd ROM_BASE
+  dd 0                           ; no OEM identifier
+  dw ROM_SEGMENT
+  dd ROM_BASE
+plug_and_play_real:
+plug_and_play_protected:
+  mov ax, PNP_UNSUPPORTED
+  retf
+`;
+
+/** Entries for protected mode, reached by far calls, and the directory by which systems find them. */
+const PROTECTED = `
+  align 16
+bios32_directory:
+  db '_32_'
+  dd ROM_BASE + bios32
+  db 0, 1                        ; revision, length in 16 bytes
+  db 0                           ; checksum, set when the image is built
+  db 0, 0, 0, 0, 0
+apm_16:
+  trap apm_16
+  retf
+apm_16_idle:
+  sti
+  hlt
+  retf
+  bits 32
+apm_32:
+  trap apm_32
+  retf
+apm_32_idle:
+  sti
+  hlt
+  retf
+bios32:
+  trap bios32
+  retf
+pci_protected:
+  trap pci_protected
+  retf
+  bits 16
+`;
+
 /** The fixed entry points, in the order of their addresses. */
 const ENTRIES = `
   org entry_copyright
@@ -591,4 +692,4 @@ const ENTRIES = `
 `;
 
 /** Assembly text of the ROM; the code that has no fixed place stands at `CODE_BASE`. */
-export const ROM_SOURCE = `org CODE_BASE\n${START}${HARDWARE}${SOFTWARE}${ENTRIES}`;
+export const ROM_SOURCE = `org CODE_BASE\n${START}${HARDWARE}${SOFTWARE}${PLUG_AND_PLAY}${PROTECTED}${ENTRIES}`;

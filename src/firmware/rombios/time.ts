@@ -4,14 +4,13 @@ import type { Label } from "./call.ts";
 import { Call, fromBcd } from "./call.ts";
 import { type Activity, idlePoll } from "./idle.ts";
 import { BDA, CMOS, PORT, RTC_BITS } from "./layout.ts";
+import { pciBios } from "./pci-bios.ts";
 import { waitTick } from "./wait.ts";
 
 const TICKS_PER_DAY = 0x1800b0;
 /** 8254 input clock and the counter's 65536: the tick rate is their quotient, 18.2 Hz. */
 const PIT_HZ = 1193182;
 const PIT_COUNT = 65536;
-/** PCI BIOS: "function not supported". */
-const PCI_NOT_SUPPORTED = 0x81;
 const IRQ8_MASK = 0x01;
 
 /** Set the tick count from the clock's hours, minutes and seconds. */
@@ -128,8 +127,7 @@ function serve(call: Call, label: Label, activity: Activity | undefined): void {
       call.carry = false;
       return;
     case 0xb1:
-      call.ah = PCI_NOT_SUPPORTED;
-      call.carry = true;
+      pciBios(call);
       return;
     default:
       call.carry = true;

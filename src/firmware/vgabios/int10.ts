@@ -1,5 +1,5 @@
 /** INT 10h: what the guest's call in AH leads to (PS/2 and PC BIOS Technical Reference, "Interrupt 10h, Video"). */
-import type { Service, ServiceContext } from "../service.ts";
+import type { Lasting, Service, ServiceContext } from "../service.ts";
 import { columnsOf, cursorOf, lastRowOf, moveCursor, selectPage, setCursorShape } from "./cursor.ts";
 import { characterGenerator } from "./fonts.ts";
 import { drawCharacter, readCharacter, scrollGraphics } from "./glyph.ts";
@@ -14,6 +14,7 @@ import { saveState } from "./save-state.ts";
 import { alternateSelect } from "./select.ts";
 import { soundBell, teletype, typeCharacter } from "./teletype.ts";
 import { readCell, scrollText, writeCells } from "./text.ts";
+import { vbe } from "./vbe.ts";
 
 const TELETYPE = 0x0e;
 /** AL after a mode set: what compatible BIOSes leave there, by kind of mode. */
@@ -52,6 +53,7 @@ const FUNCTIONS: ReadonlyMap<number, Service> = new Map<number, Service>([
   [0x1a, displayCombination],
   [0x1b, functionality],
   [0x1c, saveState],
+  [0x4f, vbe],
 ]);
 
 function currentMode(context: ServiceContext) {
@@ -146,10 +148,10 @@ function readMode(context: ServiceContext): void {
 }
 
 /** AH=13h: CX characters at ES:BP, from DX on; a bell among them sounds once, at the end. */
-function writeString(context: ServiceContext): void | Promise<void> {
+function writeString(context: ServiceContext): Lasting | undefined {
   const { cpu, memory } = context;
   const how = al(cpu);
-  if (how > 3 || !currentMode(context)) return;
+  if (how > 3 || !currentMode(context)) return undefined;
   const page = bh(cpu);
   const before = cursorOf(context, page);
   let bell = false;
@@ -161,5 +163,5 @@ function writeString(context: ServiceContext): void | Promise<void> {
     bell = typeCharacter(context, page, character, attribute) || bell;
   }
   if ((how & STRING.MOVE_CURSOR) === 0) moveCursor(context, page, before & 0xff, before >> 8);
-  if (bell) return soundBell(context);
+  return bell ? soundBell(context) : undefined;
 }

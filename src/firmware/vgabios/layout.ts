@@ -12,9 +12,12 @@ export const ROM_SIZE = 0x8000;
 export const ROM = {
   /** Far entry of the option-ROM scan. */
   INITIALIZE: 0x0003,
+  /** Pointer to the PCI data structure. */
+  PCI_POINTER: 0x0018,
   SIGNATURE: 0x001e,
   INT_10: 0x0028,
   NAME: 0x0030,
+  PCI_DATA: 0x0050,
   PARAMETERS: 0x0100,
   SAVE_POINTERS: 0x0900,
   SECONDARY_SAVE_POINTERS: 0x0920,
@@ -25,6 +28,14 @@ export const ROM = {
   FONT_8X8: 0x1000,
   FONT_8X14: 0x1800,
   FONT_8X16: 0x2600,
+  /** Far procedure that moves the window of VBE modes. */
+  VBE_WINDOW: 0x3600,
+  VBE_OEM: 0x3620,
+  VBE_VENDOR: 0x3640,
+  VBE_PRODUCT: 0x3660,
+  VBE_REVISION: 0x3690,
+  /** Table and code of the protected-mode interface. */
+  VBE_PROTECTED: 0x3700,
 } as const;
 
 /** Video fields of the BIOS data area, guest-physical (IBM PS/2 BIOS Technical Reference, "BIOS Data Area"). */

@@ -7,6 +7,7 @@ import { loadRomFont, romFont } from "./fonts.ts";
 import { BDA, CONTROL, farPointer, ROM, ROM_BASE, ROM_SEGMENT, setVector, VECTOR, VGA_FLAGS } from "./layout.ts";
 import { COUNT, MODES, PARAMETER, PARAMETER_SIZE, textEntry, type VideoMode } from "./modes.ts";
 import { gray, PALETTES } from "./palettes.ts";
+import { disableDispi } from "./vbe-modes.ts";
 
 /** Bit 7 of the mode number: leave display memory alone. */
 const NO_CLEAR = 0x80;
@@ -35,9 +36,9 @@ export function setMode(context: ServiceContext, request: number): boolean {
   const mode = MODES.get(number);
   if (!mode) return false;
   const entry = mode.kind === "text" ? textEntry(number, scanLines(memory.read8(BDA.VGA_FLAGS))) : mode.entry;
-  const parameters = new Uint8Array(PARAMETER_SIZE);
-  memory.read(parameterTable(context) + entry * PARAMETER_SIZE, parameters);
+  const parameters = parametersOf(context, entry);
 
+  disableDispi(context.io);
   setDataArea(context, number, request, mode, parameters);
   programRegisters(context, parameters);
   loadPalette(context, mode, parameters);
@@ -47,13 +48,10 @@ export function setMode(context: ServiceContext, request: number): boolean {
     loadRomFont(context, height, 0);
     const shape = mode.palette === "mono" ? MONO_CURSOR : COLOR_CURSOR;
     setCursorShape(context, shape.start, shape.end);
-  }
-  setVector(memory, VECTOR.FONT, ROM_SEGMENT, romFont(height).offset);
-  setVector(memory, VECTOR.UPPER_FONT, ROM_SEGMENT, ROM.FONT_8X8 + FONT_8X8.length / 2);
+  } else memory.write16(BDA.CURSOR_END, 0);
+  setFontVectors(context, height);
   moveCursor(context, 0, 0, 0);
-  resetFlipFlop(context);
-  context.io.out(PORT.ATTRIBUTE, 1, PALETTE_ON);
-  writeIndexed(context.io, PORT.SEQUENCER, SEQ.CLOCKING_MODE, parameters[PARAMETER.SEQUENCER]!);
+  showPicture(context, parameters);
   return true;
 }
 
@@ -74,11 +72,28 @@ export function sumToGray(context: ServiceContext, first: number, count: number)
   }
 }
 
-/** The guest may have put another table behind the save pointer. */
-function parameterTable(context: ServiceContext): number {
-  const pointers = farPointer(context.memory, BDA.SAVE_POINTER);
-  const table = pointers === 0 ? 0 : farPointer(context.memory, pointers);
-  return table === 0 ? ROM_BASE + ROM.PARAMETERS : table;
+/** An entry of the parameter table: the guest may have put another one behind the save pointer. */
+export function parametersOf(context: ServiceContext, entry: number): Uint8Array {
+  const { memory } = context;
+  const pointers = farPointer(memory, BDA.SAVE_POINTER);
+  const table = pointers === 0 ? 0 : farPointer(memory, pointers);
+  const parameters = new Uint8Array(PARAMETER_SIZE);
+  memory.read((table === 0 ? ROM_BASE + ROM.PARAMETERS : table) + entry * PARAMETER_SIZE, parameters);
+  return parameters;
+}
+
+/** Let the picture show: the palette's connection to the screen, and the sequencer's. */
+export function showPicture(context: ServiceContext, parameters: Uint8Array): void {
+  resetFlipFlop(context);
+  context.io.out(PORT.ATTRIBUTE, 1, PALETTE_ON);
+  writeIndexed(context.io, PORT.SEQUENCER, SEQ.CLOCKING_MODE, parameters[PARAMETER.SEQUENCER]!);
+}
+
+/** Characters of graphics modes come from the ROM font of this height. */
+export function setFontVectors(context: ServiceContext, height: number): void {
+  const { memory } = context;
+  setVector(memory, VECTOR.FONT, ROM_SEGMENT, romFont(height).offset);
+  setVector(memory, VECTOR.UPPER_FONT, ROM_SEGMENT, ROM.FONT_8X8 + FONT_8X8.length / 2);
 }
 
 function setDataArea(
@@ -105,7 +120,8 @@ function setDataArea(
   memory.write8(BDA.VGA_FLAGS, memory.read8(BDA.VGA_FLAGS) | VGA_FLAGS.ACTIVE);
 }
 
-function programRegisters(context: ServiceContext, parameters: Uint8Array): void {
+/** Program the VGA's registers from an entry of the parameter table; the screen stays dark. */
+export function programRegisters(context: ServiceContext, parameters: Uint8Array): void {
   const { io } = context;
   resetFlipFlop(context);
   io.out(PORT.ATTRIBUTE, 1, 0);
@@ -131,7 +147,8 @@ function programRegisters(context: ServiceContext, parameters: Uint8Array): void
   writeIndexed(io, PORT.GRAPHICS, GC.BIT_MASK, 0xff);
 }
 
-function loadPalette(context: ServiceContext, mode: VideoMode, parameters: Uint8Array): void {
+/** Load the DAC with a mode's colours, unless the program keeps its own. */
+export function loadPalette(context: ServiceContext, mode: VideoMode, parameters: Uint8Array): void {
   const { io, memory } = context;
   const flags = memory.read8(BDA.VGA_FLAGS);
   io.out(PORT.DAC_MASK, 1, 0xff);

@@ -4,6 +4,7 @@
  */
 import { FONT_8X8, FONT_8X14, FONT_8X16 } from "../font/font.ts";
 import { FIRMWARE_PORT, type Rom, type Service, type ServiceContext } from "../service.ts";
+import { placeAdapter } from "./frame-buffer.ts";
 import { DISPLAY_CODE_VGA, DISPLAY_CODES, STATIC_FUNCTIONALITY } from "./info.ts";
 import { int10 } from "./int10.ts";
 import {
@@ -20,9 +21,20 @@ import {
 } from "./layout.ts";
 import { setMode } from "./mode.ts";
 import { PARAMETERS } from "./modes.ts";
+import { moveWindow } from "./vbe.ts";
+import { VBE_TEXT } from "./vbe-info.ts";
+import { PROTECTED_INTERFACE } from "./vbe-protected.ts";
 
 const OPTION_ROM_SIGNATURE = [0x55, 0xaa] as const;
 const OPTION_ROM_UNIT = 512;
+/**
+ * PCI data structure behind its signature: vendor, device, nothing, its length and revision, class of a VGA, length of
+ * the image and its revision, code for PCs, last image (PCI Local Bus Specification 2.1, 6.3.1.2).
+ */
+const PCI_DATA = [
+  ...[0x34, 0x12, 0x11, 0x11, 0, 0, 0x18, 0, 0, 0x00, 0x00, 0x03],
+  ...[ROM_SIZE / OPTION_ROM_UNIT, 0, 1, 0, 0, 0x80, 0, 0],
+];
 const OUT_IMMEDIATE_AL = 0xe6;
 const IRET = 0xcf;
 const RETF = 0xcb;
@@ -55,6 +67,7 @@ export function initializeVideo(context: ServiceContext): void {
   memory.write8(BDA.DISPLAY_CODE, DISPLAY_CODE_VGA);
   memory.write16(BDA.SAVE_POINTER, ROM.SAVE_POINTERS);
   memory.write16(BDA.SAVE_POINTER + 2, ROM_SEGMENT);
+  placeAdapter(context);
   setMode(context, INITIAL_MODE);
 }
 
@@ -79,6 +92,9 @@ export function vgaBios(): Rom {
   // Programs look for these letters to recognize an EGA or VGA.
   text(ROM.SIGNATURE, "IBM");
   stub(ROM.INT_10, IRET, int10);
+  put(ROM.PCI_POINTER, [ROM.PCI_DATA & 0xff, ROM.PCI_DATA >> 8]);
+  text(ROM.PCI_DATA, "PCIR");
+  put(ROM.PCI_DATA + 4, PCI_DATA);
   text(ROM.NAME, NAME);
   put(ROM.PARAMETERS, PARAMETERS);
   put(ROM.SAVE_POINTERS, pointer(ROM.PARAMETERS));
@@ -90,6 +106,12 @@ export function vgaBios(): Rom {
   put(ROM.FONT_8X8, FONT_8X8);
   put(ROM.FONT_8X14, FONT_8X14);
   put(ROM.FONT_8X16, FONT_8X16);
+  stub(ROM.VBE_WINDOW, RETF, moveWindow);
+  text(ROM.VBE_OEM, VBE_TEXT.OEM);
+  text(ROM.VBE_VENDOR, VBE_TEXT.VENDOR);
+  text(ROM.VBE_PRODUCT, VBE_TEXT.PRODUCT);
+  text(ROM.VBE_REVISION, VBE_TEXT.REVISION);
+  put(ROM.VBE_PROTECTED, PROTECTED_INTERFACE);
   // The bytes of an option ROM sum to zero.
   image[ROM_SIZE - 1] = -image.reduce((sum, byte) => sum + byte, 0) & 0xff;
   return { name: "vgabios", base: ROM_BASE, image, services };

@@ -8,6 +8,8 @@ import { al, bx, cx, esAddress, setLow, setWord } from "./registers.ts";
 
 /** Bits of CX. */
 const PART = { HARDWARE: 1, DATA_AREA: 2, PALETTE: 4 } as const;
+/** All of them. */
+export const STATE_PARTS = PART.HARDWARE | PART.DATA_AREA | PART.PALETTE;
 const BLOCK = 64;
 const RETRACE_END = 0x11;
 
@@ -43,27 +45,54 @@ export function saveState(context: ServiceContext): void {
   const { cpu } = context;
   const parts = cx(cpu);
   const action = al(cpu);
-  if (action > 2 || (parts & 7) === 0) return;
-  if (action === 0) {
-    const size =
-      (parts & PART.HARDWARE ? blocks(HARDWARE_BYTES) : 0) +
-      (parts & PART.DATA_AREA ? blocks(MEMORY_BYTES) : 0) +
-      (parts & PART.PALETTE ? blocks(PALETTE_BYTES) : 0);
-    setWord(cpu, "ebx", size);
-  } else {
-    let address = esAddress(cpu, bx(cpu));
-    const save = action === 1;
-    if (parts & PART.HARDWARE) {
-      (save ? saveHardware : restoreHardware)(context, { address });
-      address += blocks(HARDWARE_BYTES) * BLOCK;
-    }
-    if (parts & PART.DATA_AREA) {
-      copyDataArea(context, { address }, save);
-      address += blocks(MEMORY_BYTES) * BLOCK;
-    }
-    if (parts & PART.PALETTE) (save ? savePalette : restorePalette)(context, { address });
-  }
+  if (action > 2 || (parts & STATE_PARTS) === 0) return;
+  const address = esAddress(cpu, bx(cpu));
+  if (action === 0) setWord(cpu, "ebx", stateBlocks(parts));
+  else if (action === 1) saveParts(context, parts, address);
+  else restoreParts(context, parts, address);
   setLow(cpu, "eax", SUPPORTED.SAVE_STATE);
+}
+
+/** Blocks of 64 bytes that parts (bits as in CX) take. */
+export function stateBlocks(parts: number): number {
+  return (
+    (parts & PART.HARDWARE ? blocks(HARDWARE_BYTES) : 0) +
+    (parts & PART.DATA_AREA ? blocks(MEMORY_BYTES) : 0) +
+    (parts & PART.PALETTE ? blocks(PALETTE_BYTES) : 0)
+  );
+}
+
+/** Save parts at an address. */
+export function saveParts(context: ServiceContext, parts: number, address: number): void {
+  eachPart(parts, address, {
+    hardware: (at) => saveHardware(context, at),
+    dataArea: (at) => copyDataArea(context, at, true),
+    palette: (at) => savePalette(context, at),
+  });
+}
+
+/** Restore them. */
+export function restoreParts(context: ServiceContext, parts: number, address: number): void {
+  eachPart(parts, address, {
+    hardware: (at) => restoreHardware(context, at),
+    dataArea: (at) => copyDataArea(context, at, false),
+    palette: (at) => restorePalette(context, at),
+  });
+}
+
+type PartName = "hardware" | "dataArea" | "palette";
+
+function eachPart(parts: number, start: number, work: Readonly<Record<PartName, (at: Cursor) => void>>): void {
+  let address = start;
+  if (parts & PART.HARDWARE) {
+    work.hardware({ address });
+    address += blocks(HARDWARE_BYTES) * BLOCK;
+  }
+  if (parts & PART.DATA_AREA) {
+    work.dataArea({ address });
+    address += blocks(MEMORY_BYTES) * BLOCK;
+  }
+  if (parts & PART.PALETTE) work.palette({ address });
 }
 
 function saveHardware(context: ServiceContext, to: Cursor): void {

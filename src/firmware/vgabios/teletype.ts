@@ -2,7 +2,7 @@
  * Teletype output, INT 10h AH=0Eh and AH=13h: the way by which DOS and boot loaders print everything, so the text-mode
  * path is short and allocates nothing.
  */
-import type { ServiceContext } from "../service.ts";
+import type { Lasting, ServiceContext } from "../service.ts";
 import { columnsOf, cursorOf, lastRowOf, moveCursor } from "./cursor.ts";
 import { drawCharacter, scrollGraphics } from "./glyph.ts";
 import { BDA } from "./layout.ts";
@@ -86,26 +86,21 @@ function scrollPage(context: ServiceContext, page: number, columns: number, last
   if (mode) scrollGraphics(context, mode, page, window, 1, 0);
 }
 
-/** AH=0Eh on the displayed page. The promise is the bell's duration. */
-export function teletype(context: ServiceContext, character: number, color: number): void | Promise<void> {
+/** AH=0Eh on the displayed page; a bell lasts. */
+export function teletype(context: ServiceContext, character: number, color: number): Lasting | undefined {
   const { memory } = context;
   const attribute = isTextMode(memory.read8(BDA.MODE)) ? -1 : color;
-  if (typeCharacter(context, memory.read8(BDA.ACTIVE_PAGE), character, attribute)) return soundBell(context);
+  const bell = typeCharacter(context, memory.read8(BDA.ACTIVE_PAGE), character, attribute);
+  return bell ? soundBell(context) : undefined;
 }
 
 /** Sound the speaker for a quarter of a second of guest time; the caller waits, as on the machine it comes from. */
-export function soundBell(context: ServiceContext): Promise<void> {
+export function soundBell(context: ServiceContext): Lasting {
   const { io, clock } = context;
   io.out(SPEAKER.TIMER_CONTROL, 1, SPEAKER.SQUARE_WAVE);
   io.out(SPEAKER.TIMER_2, 1, BELL_DIVISOR & 0xff);
   io.out(SPEAKER.TIMER_2, 1, BELL_DIVISOR >> 8);
   const gate = io.in(SPEAKER.GATE, 1) & ~SPEAKER.ON;
   io.out(SPEAKER.GATE, 1, gate | SPEAKER.ON);
-  return new Promise((done) => {
-    const timer = clock.timer(() => {
-      io.out(SPEAKER.GATE, 1, gate);
-      done();
-    });
-    timer.arm(clock.now() + BELL_NANOSECONDS);
-  });
+  return { until: clock.now() + BELL_NANOSECONDS, done: () => io.out(SPEAKER.GATE, 1, gate) };
 }

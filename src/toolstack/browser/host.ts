@@ -1,8 +1,7 @@
-/** A page or worker as a host: images are fetched by their address and kept in memory. */
-import { VmxonError } from "../../common/errors.ts";
+/** A page or worker as a host: images are fetched by their address. */
 import { type GeneratorThread, RegionGenerator } from "../../processor/compiler/generator.ts";
 import { type Host, NO_HOST } from "../host.ts";
-import { MemoryBackend } from "../memory-backend.ts";
+import { HttpImage } from "../images/http.ts";
 
 /** A worker whose code lies beside the library's: a file of the package, or of `npm run bundle`. */
 function startGenerator(): GeneratorThread {
@@ -21,17 +20,11 @@ function startGenerator(): GeneratorThread {
   };
 }
 
-/** Images by URL, read whole; writes stay in memory. A worker for generating code. */
+/** Images by address, read by parts where the server lets them. A worker for generating code. */
 export const BROWSER_HOST: Host = {
   generator: new RegionGenerator(startGenerator),
-  async openImage(name) {
-    const response = await fetch(name).catch((cause: unknown) => {
-      throw new VmxonError("image", `${name}: cannot fetch it: ${String(cause)}`, { cause });
-    });
-    if (!response.ok) {
-      throw new VmxonError("image", `${name}: the server answered ${response.status} ${response.statusText}`);
-    }
-    return new MemoryBackend(new Uint8Array(await response.arrayBuffer()));
-  },
+  readsOnly: true,
+  openImage: (name) => HttpImage.open(new URL(name, location.href).href),
+  relativeTo: (base, name) => new URL(name, new URL(base, location.href)).href,
   openSerial: NO_HOST.openSerial,
 };

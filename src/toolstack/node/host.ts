@@ -1,126 +1,20 @@
 /** Node as a host: images are files, serial lines go to files or to this process's standard input and output. */
 
 import { createWriteStream } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { stat as lastWritten } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { VmxonError } from "../../common/errors.ts";
-import type { BlockBackend } from "../../hypervisor/backend.ts";
 import { type GeneratorThread, RegionGenerator } from "../../processor/compiler/generator.ts";
 import type { Host, SerialTarget } from "../host.ts";
+import { HttpImage, isHttpAddress } from "../images/http.ts";
+import { openFile, reason } from "./image-file.ts";
 import { yieldToMainThread } from "./priority.ts";
 
 // Compiled regions say which of their branches are hardly ever taken. V8 listens to that (WebAssembly branch hinting) only
 // when it is told to, and then runs them 1.2 to 1.5 times as fast.
 setFlagsFromString("--experimental-wasm-branch-hinting");
-
-/** A medium over a raw image file. */
-export class FileBackend implements BlockBackend {
-  readonly size: number;
-  readonly readonly: boolean;
-  readonly #name: string;
-  readonly #file: FileHandle;
-
-  constructor(options: { name: string; file: FileHandle; size: number; readonly: boolean }) {
-    this.#name = options.name;
-    this.#file = options.file;
-    this.size = options.size;
-    this.readonly = options.readonly;
-  }
-
-  async read(offset: number, target: Uint8Array): Promise<void> {
-    for (let done = 0; done < target.length; ) {
-      const { bytesRead } = await this.#attempt("read", () =>
-        this.#file.read(target, done, target.length - done, offset + done),
-      );
-      if (bytesRead === 0) {
-        throw new VmxonError("io", `${this.#name}: the file ends at byte ${offset + done}; did it become shorter?`);
-      }
-      done += bytesRead;
-    }
-  }
-
-  async write(offset: number, source: Uint8Array): Promise<void> {
-    if (this.readonly) throw new VmxonError("io", `${this.#name} was opened read-only`);
-    for (let done = 0; done < source.length; ) {
-      const { bytesWritten } = await this.#attempt("write", () =>
-        this.#file.write(source, done, source.length - done, offset + done),
-      );
-      done += bytesWritten;
-    }
-  }
-
-  async flush(): Promise<void> {
-    if (!this.readonly) await this.#attempt("flush", () => this.#file.datasync());
-  }
-
-  async close(): Promise<void> {
-    await this.#file.close();
-  }
-
-  async #attempt<T>(verb: string, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (cause) {
-      throw new VmxonError("io", `${this.#name}: cannot ${verb}: ${reason(cause)}`, { cause });
-    }
-  }
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  EACCES: "permission denied",
-  EPERM: "permission denied",
-  EROFS: "it lies on a read-only file system",
-  EISDIR: "it is a folder, not an image",
-  ENOSPC: "no space is left on its file system",
-};
-
-function reason(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code;
-  return (code !== undefined && REASONS[code]) || (error instanceof Error ? error.message : String(error));
-}
-
-/** Open an image file. A missing right to write is an error here; the caller decides whether read-only will do. */
-export async function openFile(name: string, access: "rw" | "r"): Promise<FileBackend> {
-  let file: FileHandle | undefined;
-  try {
-    file = await open(name, access === "rw" ? "r+" : "r");
-    const stat = await file.stat();
-    if (stat.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
-    // Block devices have no size of their own: their end is found by looking for it.
-    const size = stat.isFile() ? stat.size : await deviceSize(file);
-    return new FileBackend({ name, file, size, readonly: access === "r" });
-  } catch (cause) {
-    await file?.close();
-    const hint =
-      access === "rw" && (cause as NodeJS.ErrnoException).code !== "ENOENT"
-        ? " To run it with writes thrown away, add -snapshot."
-        : "";
-    throw new VmxonError("image", `${name}: cannot open it: ${reason(cause)}.${hint}`, { cause });
-  }
-}
-
-const MAX_DEVICE_SIZE = 2 ** 46;
-
-async function deviceSize(file: FileHandle): Promise<number> {
-  const probe = new Uint8Array(1);
-  const readable = async (offset: number): Promise<boolean> => {
-    try {
-      return (await file.read(probe, 0, 1, offset)).bytesRead === 1;
-    } catch {
-      return false;
-    }
-  };
-  let low = 0;
-  let high = MAX_DEVICE_SIZE;
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2);
-    if (await readable(middle)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
 
 /** Bytes of serial output that are gathered before they are written to the host. */
 const SERIAL_BUFFER = 4096;
@@ -163,9 +57,9 @@ function stdioSerial(): SerialTarget {
   };
 }
 
-function fileSerial(name: string): Promise<SerialTarget> {
+function fileSerial(name: string, append: boolean): Promise<SerialTarget> {
   return new Promise((resolve, reject) => {
-    const stream = createWriteStream(name);
+    const stream = createWriteStream(name, { flags: append ? "a" : "w" });
     stream.once("error", (cause) =>
       reject(new VmxonError("config", `serial=file:${name}: cannot write to it: ${reason(cause)}`, { cause })),
     );
@@ -219,8 +113,16 @@ function startGenerator(): GeneratorThread {
 /** Files, standard input and output, and a worker thread. */
 export const NODE_HOST: Host = {
   generator: new RegionGenerator(startGenerator),
-  openImage: openFile,
-  async openSerial(target) {
-    return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length));
+  async openImage(name, access) {
+    return isHttpAddress(name) ? HttpImage.open(name) : openFile(name, access);
+  },
+  relativeTo: (base, name) => (isHttpAddress(base) ? new URL(name, base).href : resolve(dirname(base), name)),
+  async openSerial(target, options = {}) {
+    return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length), options.append === true);
+  },
+  fullName: (name) => resolve(name),
+  async modified(name) {
+    const stat = await lastWritten(name, { bigint: true }).catch(() => undefined);
+    return stat?.isFile() ? `${stat.mtimeNs}` : undefined;
   },
 };
