@@ -1,11 +1,8 @@
 /** The machine of a configuration as firmware tables describe it. */
 import { PM_BASE, SMBUS_BASE } from "../devices/pc-layout.ts";
 import type { Board, ProcessorIdentity } from "../firmware/board.ts";
-import { type CpuModelName, cpuid } from "../hypervisor/cpuid.ts";
+import { type CpuModelName, cpuIdentity, cpuid } from "../hypervisor/cpuid.ts";
 import type { ResolvedConfig } from "./config.ts";
-
-/** CPUID.1:EDX: the processor has a local APIC. */
-const FEATURE_APIC = 1 << 9;
 
 /** What CPUID tells of a processor model. */
 export function processorIdentity(model: CpuModelName): ProcessorIdentity {
@@ -24,7 +21,7 @@ export function describeBoard(config: ResolvedConfig, serial: readonly boolean[]
   return {
     memory: config.memory,
     acpi: config.acpi,
-    apic: config.apic && (processor.features & FEATURE_APIC) !== 0,
+    apic: config.apic && cpuIdentity(config.cpuModel).has("apic"),
     hpet: config.hpet,
     floppy: true,
     powerPorts: PM_BASE,

@@ -466,6 +466,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
           fc.integer({ min: 0xe0000000, max: 0xe0ffffff }),
           fc.integer({ min: 0xe0000000, max: 0xe000ffff }),
           fc.integer({ min: 0xe1000000, max: 0xe1000fff }),
+          gpa,
         ),
         size,
         value: fc.nat(0xffff_ffff),
@@ -491,15 +492,6 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("serial" as const), count: fc.nat(40) }) },
-  {
-    weight: 4,
-    arbitrary: fc.record({
-      kind: fc.constantFrom("load" as const, "store" as const),
-      at: gpa,
-      size,
-      value: fc.nat(0xffff_ffff),
-    }),
-  },
   {
     weight: 3,
     arbitrary: fc.record({ kind: fc.constant("memory" as const), writes: fc.constantFrom(...MEMORY_SCRIPTS) }),
