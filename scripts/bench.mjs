@@ -1,5 +1,5 @@
 // Benchmarks. npm run bench                       micro-benchmarks, with ratios to the saved baseline
-//             npm run bench -- compiled system    only these sections: interpreter compiled x87 paging system ramp disk
+//             npm run bench -- compiled system    only these sections: interpreter compiled x87 paging system ramp display images disk
 //                                                 (disk only when it is named: it boots Debian's kernel, which is fetched)
 //             npm run bench -- --save             … and save them as the baseline
 //             npm run bench -- --peers DIR        the guest set in DIR (built there) beside other emulators and the host
@@ -14,8 +14,8 @@ import { ROOT, runScript, SetupError, setup } from "./setup.mjs";
 const BASELINE = join(ROOT, "bench", "baseline.json");
 
 /**
- * Micro-benchmarks: ns for each instruction, event or turn, ms until a loop is fast, what disks give, and the ratio to the
- * baseline (below 1: faster).
+ * Micro-benchmarks: ns for each instruction, event or turn, µs for each look at a picture, ms until a loop is fast, what
+ * disks give, and the ratio to the baseline (below 1: faster).
  */
 async function micro(save, words) {
   const load = (name) => import(pathToFileURL(join(ROOT, "dist", name)).href);
@@ -25,6 +25,8 @@ async function micro(save, words) {
   const { runDiskBench } = await load("bench/disk.js");
   const { runSystemBench } = await load("bench/system.js");
   const { runX87Bench } = await load("bench/x87.js");
+  const { runDisplayBench } = await load("bench/display.js");
+  const { runImagesBench } = await load("bench/images.js");
   const { DEFAULT_COMPILER } = await load("src/processor/compiler/compiler.js");
   const sections = {
     interpreter: {
@@ -38,6 +40,7 @@ async function micro(save, words) {
     x87: { of: "ns for each turn of a loop of compiled x87 code", run: runX87Bench },
     paging: { of: "ns for each event of the paging unit", run: runPagingBench },
     system: { of: "ns for each system instruction or device access", run: runSystemBench },
+    display: { of: "µs for each look at a picture, by what changed in it", run: runDisplayBench },
     disk: {
       of: "MB a second that a Linux guest reads in sequence, and reads of 4 KiB a second at random places",
       run: runDiskBench,
@@ -45,6 +48,7 @@ async function micro(save, words) {
       moreIsFaster: true,
     },
     ramp: { of: "ms from a loop's first instruction to nine tenths of its final speed", run: runRampBench },
+    images: { of: "µs for each MiB in order, and for each 4 KiB anywhere, of disk images", run: runImagesBench },
   };
   const baseline = existsSync(BASELINE) ? JSON.parse(readFileSync(BASELINE, "utf8")) : {};
   const results = { ...baseline };

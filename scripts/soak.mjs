@@ -3,6 +3,7 @@
 // descriptors and packets; a hostile file in place of a saved domain. Whatever it does must end as a stop of that domain.
 // Prints seeds of what went wrong, so that `--seed N --minutes 0` shows it again. A guest that keeps the host busy is one of
 // them. Then a busy Linux guest is saved, killed and restored N times.
+// `npm run soak -- images [KILLS]` is for disk images: see soak-images.mjs.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -107,7 +108,10 @@ function soak(minutes, first, instructions) {
   });
 }
 
-if (isMainThread) {
+if (isMainThread && process.argv[2] === "images") {
+  const { soakImages } = await import("./soak-images.mjs");
+  await runScript(() => soakImages(process.argv[3] === undefined ? undefined : Number(process.argv[3])));
+} else if (isMainThread) {
   await runScript(async () => {
     const { values } = parseArgs({
       options: {

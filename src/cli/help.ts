@@ -8,8 +8,9 @@ const COMMANDS = `vmxon: runs unmodified x86 operating systems
   vmxon list               show running domains
   vmxon save DOMAIN FILE   write a running domain to a file, and end it
   vmxon restore FILE       go on where a saved domain was
+  vmxon image VERB …       make, show, convert and check disk images
   vmxon disasm FILE        show a file as x86 instructions
-  vmxon help [run|save|restore|list|disasm|config]
+  vmxon help [run|save|restore|list|image|disasm|config]
   vmxon --version
 
 Try:  vmxon run freedos.img
@@ -45,6 +46,25 @@ function runHelp(): string {
     "  vmxon run freedos.img --expect 'A:.>' --type 'ver\\n' --expect 'FreeDOS'",
   ].join("\n");
 }
+
+const IMAGE_HELP = `vmxon image create [-f FORMAT] [-b BASE -F FORMAT] [-o SETTINGS] FILE [SIZE]
+vmxon image info [-f FORMAT] [--output=json] FILE
+vmxon image convert [-f FORMAT] [-O FORMAT] [-b BASE -F FORMAT] [-l SNAPSHOT] [-o SETTINGS] [-c] [-p] OLD NEW
+vmxon image check [-f FORMAT] [-r leaks|all] [--output=json] FILE
+
+Makes, shows, converts and checks disk images; options are spelled as qemu-img's.
+
+  -f, -O FORMAT                raw, qcow2, vpc (VHD), vmdk or vdi; without -f a file's format is found by looking. New
+                               images are raw or qcow2 (default raw)
+  -b BASE, -F FORMAT           the new qcow2 image holds only what differs from BASE, which must not change any more
+  -o NAME=VALUE,…              cluster_size, refcount_bits, compat (0.10 or 1.1), lazy_refcounts
+  -l SNAPSHOT                  convert what an internal snapshot holds
+  -c                           compress
+  -p                           show progress
+  -r leaks|all                 repair what is wasted, or everything that can be repaired
+  SIZE                         10G, 512M or a number of bytes
+
+The exit status of check is 0 when all is well, 2 for errors, 3 for wasted clusters, 63 where there is nothing to check.`;
 
 const SAVE_HELP = `vmxon save [-c|-p] DOMAIN FILE
 
@@ -96,6 +116,8 @@ export function helpText(topic: string | undefined): string | undefined {
       return COMMANDS;
     case "run":
       return runHelp();
+    case "image":
+      return IMAGE_HELP;
     case "save":
       return SAVE_HELP;
     case "restore":
@@ -111,4 +133,4 @@ export function helpText(topic: string | undefined): string | undefined {
   }
 }
 
-export const HELP_TOPICS = ["run", "save", "restore", "list", "disasm", "config"] as const;
+export const HELP_TOPICS = ["run", "save", "restore", "list", "image", "disasm", "config"] as const;

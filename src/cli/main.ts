@@ -9,6 +9,7 @@ import { versionText } from "./version.ts";
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
   // Loaded when they are wanted, so that help and mistakes are answered at once.
   run: async (args) => (await import("./run.ts")).run(args),
+  image: async (args) => (await import("./image.ts")).image(args),
   save: async (args) => (await import("./domains.ts")).save(args),
   restore: async (args) => (await import("./restore.ts")).restore(args),
   list: async (args) => (await import("./domains.ts")).list(args),

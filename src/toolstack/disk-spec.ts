@@ -1,5 +1,6 @@
 /** The disk specification of xl: positional and keyword parameters, flags and the old prefixes. xl-disk-configuration(5). */
 import { VmxonError } from "../common/errors.ts";
+import { type ImageFormat, parseFormat } from "./images/formats.ts";
 import { didYouMean } from "./suggest.ts";
 
 /** Drives that this machine has: two floppy drives and two IDE channels with two units each. */
@@ -15,6 +16,10 @@ export interface DiskSpec {
   readonly drive: DriveName;
   readonly kind: DriveKind;
   readonly access: "rw" | "r";
+  /** Undefined: the format is found by looking. */
+  readonly format?: ImageFormat;
+  /** Internal snapshot of the image that is shown: `snapshot=NAME`. */
+  readonly internal?: string;
 }
 
 /** The kind of a drive that is not said to be a CD drive. */
@@ -22,12 +27,13 @@ export function plainKind(drive: DriveName): DriveKind {
   return drive.startsWith("fd") ? "floppy" : "disk";
 }
 
-const KEYWORDS = ["target", "format", "vdev", "access", "devtype", "backendtype", "script"] as const;
+const KEYWORDS = ["target", "format", "vdev", "access", "devtype", "backendtype", "script", "snapshot"] as const;
 const POSITIONS = ["target", "format", "vdev", "access"] as const;
 const READ_ONLY = new Set(["r", "ro"]);
 const READ_WRITE = new Set(["w", "rw"]);
-const PREFIX = /^(?:phy|file|raw|tap|tap2|aio|drbd|qcow|qcow2|vhd|tapdisk):/;
-const FOREIGN_FORMATS = new Set(["qcow", "qcow2", "vhd", "vmdk", "vdi", "qed"]);
+const PREFIX = /^(?:phy|file|raw|tap|tap2|aio|drbd|qcow|qcow2|vhd|vmdk|tapdisk):/;
+/** Prefixes that say what format the image has; the others say nothing about it. */
+const FORMAT_PREFIXES = new Set(["raw", "aio", "qcow", "qcow2", "vhd", "vmdk"]);
 
 function fail(spec: string, what: string): never {
   throw new VmxonError(
@@ -37,6 +43,15 @@ function fail(spec: string, what: string): never {
 }
 
 const DEVICE_TYPES = ["disk", "cdrom"] as const;
+
+function imageFormat(spec: string, word: string): ImageFormat | undefined {
+  if (word === "") return undefined;
+  try {
+    return parseFormat(word);
+  } catch (error) {
+    return fail(spec, (error as VmxonError).message);
+  }
+}
 
 /** xvda, sda and hda all name the first disk. */
 function driveName(spec: string, vdev: string): DriveName {
@@ -84,7 +99,7 @@ export function parseDiskSpec(spec: string): DiskSpec {
   while (PREFIX.test(target)) {
     const colon = target.indexOf(":");
     const prefix = target.slice(0, colon);
-    if (FOREIGN_FORMATS.has(prefix)) format ||= prefix;
+    if (FORMAT_PREFIXES.has(prefix)) format ||= prefix;
     target = target.slice(colon + 1);
   }
   let vdev = values.get("vdev") ?? "";
@@ -99,22 +114,20 @@ export function parseDiskSpec(spec: string): DiskSpec {
   const cdrom = device === "cdrom";
   if (target === "" && !cdrom) fail(spec, "the name of the image file is missing.");
   if (vdev === "") fail(spec, "the drive is missing.");
-  if (format !== "" && format !== "raw") {
-    fail(
-      spec,
-      `format ${JSON.stringify(format)} is not supported yet; use "raw" (qemu-img convert -O raw OLD NEW.img).`,
-    );
-  }
   const drive = driveName(spec, vdev);
   if (cdrom && plainKind(drive) === "floppy") fail(spec, `${drive} is a floppy drive and takes no CD.`);
   const access = values.get("access") ?? "rw";
   if (!READ_ONLY.has(access) && !READ_WRITE.has(access)) {
     fail(spec, `access ${JSON.stringify(access)} is neither "rw" nor "r".`);
   }
+  const parsed = imageFormat(spec, format);
+  const internal = values.get("snapshot");
   return {
     target: target === "" ? undefined : target,
     drive,
     kind: cdrom ? "cdrom" : plainKind(drive),
     access: cdrom || READ_ONLY.has(access) ? "r" : "rw",
+    ...(parsed === undefined ? {} : { format: parsed }),
+    ...(internal === undefined ? {} : { internal }),
   };
 }

@@ -1,15 +1,18 @@
 /** A domain: one virtual PC, from its configuration to its end. The library's main class. */
 import { VmxonError } from "../common/errors.ts";
+import { keymapOf } from "../devices/keymaps.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { type DomainConfig, type ResolvedConfig, resolveConfig, type StopAction } from "./config.ts";
 import { DomainMedia } from "./domain-media.ts";
 import { Emitter, type Event } from "./events.ts";
+import { openFirmware } from "./firmware.ts";
 import { type Host, NO_HOST, type SerialTarget } from "./host.ts";
 import { openKernel } from "./kernel.ts";
 import { Keyboard } from "./keyboard.ts";
 import { buildMachine, type Machine, type MachineOptions } from "./machine.ts";
 import { MediaBuilder } from "./media-builder.ts";
+import { Mouse } from "./mouse.ts";
 import type { SaveSink, SaveSource } from "./saved/container.ts";
 import { SavedDomain, type RestoreOptions as SavedOptions } from "./saved/restore.ts";
 import { type DomainParts, saveDomain } from "./saved/save.ts";
@@ -47,6 +50,7 @@ export interface ExitCount {
 export class Domain implements AsyncDisposable {
   readonly name: string;
   readonly keyboard: Keyboard;
+  readonly mouse: Mouse;
   readonly screen: Screen;
   /** COM1 and COM2. */
   readonly serial: readonly SerialPort[];
@@ -97,7 +101,13 @@ export class Domain implements AsyncDisposable {
     this.onReset = parts.resetDone.event;
     this.onNotice = parts.noticed.event;
     this.screen = new Screen({ display: machine.display, waiter });
-    this.keyboard = new Keyboard({ queue: machine.keyQueue, port: machine.keyboard, waiter });
+    this.keyboard = new Keyboard({
+      queue: machine.keyQueue,
+      port: machine.keyboard,
+      waiter,
+      keymap: keymapOf(config.keymap),
+    });
+    this.mouse = new Mouse({ port: machine.mouse, display: machine.display, waiter });
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
@@ -156,6 +166,7 @@ export class Domain implements AsyncDisposable {
       notices.push(message);
     };
     const loadKernel = await openKernel(resolved, host);
+    const firmware = await openFirmware(resolved, host);
     const builder = new MediaBuilder({ host, config: resolved, notice });
     const { floppies, units } = await builder.build();
     const targets: SerialTarget[] = [];
@@ -166,6 +177,7 @@ export class Domain implements AsyncDisposable {
         floppies,
         units,
         loadKernel,
+        firmware,
         generator: host.generator,
         transmit: (port, byte) => serial[port]?.transmit(byte),
         resetDone: () => resetDone.fire(),
@@ -202,6 +214,11 @@ export class Domain implements AsyncDisposable {
       for (const target of targets) await target.close?.();
       throw error;
     }
+  }
+
+  /** The last 64 KB that firmware and guest wrote to the debug ports 402h and E9h. */
+  get firmwareLog(): string {
+    return this.#machine.firmwareLog();
   }
 
   get state(): DomainState {

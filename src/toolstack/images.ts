@@ -1,6 +1,7 @@
 /** What an image file is, by looking at it: floppy, disk, CD, kernel, initial ramdisk or something that must be refused. */
 import { VmxonError } from "../common/errors.ts";
 import type { BlockBackend } from "../hypervisor/backend.ts";
+import { detectFormat } from "./images/formats.ts";
 import { floppyFormatFor, floppyFormatOfSize, SECTOR_SIZE } from "./media.ts";
 import { findMultibootHeader } from "./multiboot.ts";
 
@@ -19,35 +20,11 @@ interface Signature {
 
 const at = (offset: number, bytes: string): Signature => ({ offset, bytes });
 
-/** Formats that cannot be used as they are, with what to do about it. */
-const REFUSED: readonly { what: string; advice: string; signatures: readonly Signature[] }[] = [
-  ...(
-    [
-      ["a qcow2 image", "QFI\xfb", 0],
-      ["a VHD image", "conectix", 0],
-      ["a VHDX image", "vhdxfile", 0],
-      ["a VMDK image", "KDMV", 0],
-      ["a VMDK descriptor", "# Disk DescriptorFile", 0],
-      ["a VirtualBox VDI image", "\x7f\x10\xda\xbe", 64],
-      ["a QED image", "QED\0", 0],
-    ] as const
-  ).map(([what, bytes, offset]) => ({
-    what,
-    advice: "vmxon opens raw images so far; convert it: qemu-img convert -O raw FILE NEW.img",
-    signatures: [at(offset, bytes)],
-  })),
-  {
-    what: "a zip archive",
-    advice: "unpack it and pass the image inside",
-    signatures: [at(0, "PK\x03\x04")],
-  },
-];
-
+const ZIP: Signature = at(0, "PK\x03\x04");
 const ISO_9660: Signature = at(0x8001, "CD001");
 /** Sync pattern of a raw CD sector, and its bytes. */
 const RAW_CD: Signature = at(0, "\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0");
 const RAW_CD_SECTOR = 2352;
-const VHD_FOOTER = "conectix";
 
 /** Compressed files and archives that Linux takes as an initial ramdisk. */
 const RAMDISKS: readonly (Signature & { what: string; unpack: string })[] = [
@@ -83,19 +60,10 @@ export async function readHead(backend: BlockBackend): Promise<Uint8Array> {
   return head;
 }
 
-/** Throw VmxonError("image") for a file that no drive can take: empty, or of a format that is not raw. */
-export async function refuseForeign(name: string, backend: BlockBackend, head: Uint8Array): Promise<void> {
+/** Throw VmxonError("image") for what no drive can take: nothing at all, or an archive. */
+export function refuseUnusable(name: string, backend: BlockBackend, head: Uint8Array): void {
   if (backend.size === 0) refuse(name, "is empty; was it copied or downloaded completely?");
-  for (const { what, advice, signatures } of REFUSED) {
-    if (signatures.every((signature) => matches(head, signature))) refuse(name, `is ${what}; ${advice}.`);
-  }
-  if (backend.size >= 2 * SECTOR_SIZE) {
-    const footer = new Uint8Array(SECTOR_SIZE);
-    await backend.read(backend.size - SECTOR_SIZE, footer);
-    if (matches(footer, at(0, VHD_FOOTER))) {
-      refuse(name, "is a VHD image; vmxon opens raw images so far; convert it: qemu-img convert -O raw FILE NEW.img.");
-    }
-  }
+  if (matches(head, ZIP)) refuse(name, "is a zip archive; unpack it and pass the image inside.");
 }
 
 /** What compressed or archived thing this is, if it is one. */
@@ -129,7 +97,9 @@ export function isLinuxKernel(head: Uint8Array): boolean {
  */
 export async function probeImage(name: string, backend: BlockBackend): Promise<ImageKind> {
   const head = await readHead(backend);
-  await refuseForeign(name, backend, head);
+  refuseUnusable(name, backend, head);
+  // Other formats than raw are there for disks.
+  if ((await detectFormat(name, backend)) !== "raw") return "disk";
   if (isLinuxKernel(head)) return "linux";
   if (isIso(head)) return "cdrom";
   if (!hasBootSignature(head)) {

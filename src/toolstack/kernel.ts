@@ -4,10 +4,11 @@ import type { Geometry } from "../hypervisor/backend.ts";
 import type { E820Entry } from "../hypervisor/initial-state.ts";
 import type { ResolvedConfig } from "./config.ts";
 import type { Host } from "./host.ts";
+import { openSource } from "./images/open.ts";
 import { probeImage } from "./images.ts";
 import { loadLinux } from "./linux.ts";
 import type { LoadedKernel } from "./loader.ts";
-import { openSource, readAll, sourceName } from "./media-builder.ts";
+import { readAll, sourceName } from "./media-builder.ts";
 import { loadMultiboot } from "./multiboot.ts";
 
 /** What is known of the machine only when the firmware has started it. */

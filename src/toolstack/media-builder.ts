@@ -1,12 +1,14 @@
 /** From a configuration's images to the media in a machine's drives: opened, checked, overlaid. */
 import { VmxonError } from "../common/errors.ts";
 import type { BlockBackend, CdMedium, Disk, FloppyDrive, FloppyMedium, IdeUnit } from "../hypervisor/backend.ts";
-import type { ImageSource, ResolvedConfig } from "./config.ts";
+import type { DriveConfig, ImageSource, ResolvedConfig } from "./config.ts";
 import { type DriveName, plainKind } from "./disk-spec.ts";
 import type { Host } from "./host.ts";
-import { isIso, isRawCd, ramdiskFormat, readHead, refuseForeign } from "./images.ts";
+import type { ImageFormat } from "./images/formats.ts";
+import { openImage, openSource } from "./images/open.ts";
+import { isIso, isRawCd, ramdiskFormat, readHead, refuseUnusable } from "./images.ts";
 import { CD_SECTOR, capacity, diskGeometry, floppyFormatFor, floppyFormatOfSize, SECTOR_SIZE } from "./media.ts";
-import { MemoryBackend, OverlayBackend, PaddedBackend, ReadOnlyBackend } from "./memory-backend.ts";
+import { OverlayBackend, PaddedBackend } from "./memory-backend.ts";
 
 export interface Media {
   /** Drive A:, and B: when it has an image. */
@@ -19,6 +21,9 @@ export interface Media {
 export const IDE_DRIVES = ["hda", "hdb", "hdc", "hdd"] as const;
 export type IdeDriveName = (typeof IDE_DRIVES)[number];
 
+/** How an image is to be opened. */
+type ImageAccess = Pick<DriveConfig, "access" | "format" | "internal">;
+
 interface OpenImage {
   readonly backend: BlockBackend;
   readonly head: Uint8Array;
@@ -28,23 +33,6 @@ interface OpenImage {
 /** What an image is called in messages. */
 export function sourceName(key: string, source: ImageSource): string {
   return typeof source === "string" ? source : `the image for ${key}`;
-}
-
-/** Open an image. The access that was had may be less than wanted when `fallback` allows it. */
-export async function openSource(
-  source: ImageSource,
-  host: Host,
-  access: "rw" | "r",
-  fallback = false,
-): Promise<BlockBackend> {
-  if (source instanceof Uint8Array) return new MemoryBackend(source, { readonly: access === "r" });
-  if (typeof source !== "string") return access === "r" ? new ReadOnlyBackend(source) : source;
-  try {
-    return await host.openImage(source, access);
-  } catch (error) {
-    if (!fallback || access === "r") throw error;
-    return host.openImage(source, "r");
-  }
 }
 
 /** The whole contents of an image. */
@@ -105,14 +93,22 @@ export class MediaBuilder {
     return this.#opened.get(backend);
   }
 
-  async #open(drive: DriveName, source: ImageSource, wanted: "rw" | "r"): Promise<OpenImage> {
+  async #open(drive: DriveName, source: ImageSource, wanted: ImageAccess): Promise<OpenImage> {
     const name = sourceName(drive, source);
-    const access = this.#config.snapshot ? "r" : wanted;
-    const backend = await openSource(source, this.#host, access, plainKind(drive) === "floppy");
+    const { format, internal: snapshot } = wanted;
+    const access = this.#config.snapshot ? "r" : wanted.access;
+    const options = { name, host: this.#host, format, snapshot } as const;
+    const { backend, volatile } = await openImage(source, { ...options, access }).catch((error: unknown) => {
+      // A floppy that cannot be written is a write-protected one; a disk is not, and another program's is nobody's.
+      const mayRead = plainKind(drive) === "floppy" && access === "rw";
+      if (!mayRead || (error instanceof VmxonError && error.code === "busy")) throw error;
+      return openImage(source, { ...options, access: "r" });
+    });
+    if (volatile !== undefined) this.#notice(volatile);
     this.#opened.set(backend, source);
     try {
       const head = await readHead(backend);
-      await refuseForeign(name, backend, head);
+      refuseUnusable(name, backend, head);
       return { backend, head, name };
     } catch (error) {
       await this.release(backend);
@@ -130,13 +126,17 @@ export class MediaBuilder {
 
   async #floppyDrive(drive: "fda" | "fdb"): Promise<FloppyDrive> {
     const config = this.#config.drives[drive];
-    const medium = config?.source === undefined ? undefined : await this.floppy(drive, config.source, config.access);
+    const medium = config?.source === undefined ? undefined : await this.#floppy(drive, config.source, config);
     return { medium, changed: false };
   }
 
   /** Open a floppy image. Rejects with VmxonError("image") that says why it is none. */
-  async floppy(drive: "fda" | "fdb", source: ImageSource, access: "rw" | "r"): Promise<FloppyMedium> {
-    const { backend, head, name } = await this.#open(drive, source, access);
+  floppy(drive: "fda" | "fdb", source: ImageSource, access: "rw" | "r"): Promise<FloppyMedium> {
+    return this.#floppy(drive, source, { access });
+  }
+
+  async #floppy(drive: "fda" | "fdb", source: ImageSource, wanted: ImageAccess): Promise<FloppyMedium> {
+    const { backend, head, name } = await this.#open(drive, source, wanted);
     try {
       refusePacked(name, backend, head);
       const format = floppyFormatOfSize(backend.size) ?? floppyFormatFor(backend.size, head);
@@ -150,7 +150,7 @@ export class MediaBuilder {
       let medium = backend;
       if (this.#config.snapshot) medium = this.#wrap(backend, new OverlayBackend(backend, size));
       else if (backend.size < size) medium = this.#wrap(backend, padded(backend, source, size));
-      if (backend.readonly && !this.#config.snapshot && access === "rw") {
+      if (backend.readonly && !this.#config.snapshot && wanted.access === "rw") {
         this.#notice(`${name} cannot be written to, so that its floppy is write-protected`);
       }
       const { geometry, driveType } = format;
@@ -164,18 +164,18 @@ export class MediaBuilder {
   async #unit(drive: IdeDriveName): Promise<IdeUnit | undefined> {
     const config = this.#config.drives[drive];
     if (config === undefined) return undefined;
-    const { source, kind, access } = config;
+    const { source, kind } = config;
     const serial = `VMXON-${drive.toUpperCase()}`;
     if (kind === "cdrom") {
-      const medium = source === undefined ? undefined : await this.disc(drive, source);
+      const medium = source === undefined ? undefined : await this.disc(drive, source, config.format);
       return { kind: "cdrom", serial, model: "VMXON CD-ROM", medium, trayOpen: false };
     }
-    return source === undefined ? undefined : this.#disk(drive, source, access, serial);
+    return source === undefined ? undefined : this.#disk(drive, source, config, serial);
   }
 
   /** Open an image of a CD or DVD. Rejects with VmxonError("image") that says why it is none. */
-  async disc(drive: DriveName, source: ImageSource): Promise<CdMedium> {
-    const { backend, head, name } = await this.#open(drive, source, "r");
+  async disc(drive: DriveName, source: ImageSource, format?: ImageFormat): Promise<CdMedium> {
+    const { backend, head, name } = await this.#open(drive, source, { access: "r", format });
     if (isRawCd(backend.size, head)) {
       await this.release(backend);
       throw new VmxonError(
@@ -189,8 +189,8 @@ export class MediaBuilder {
     };
   }
 
-  async #disk(drive: IdeDriveName, source: ImageSource, access: "rw" | "r", serial: string): Promise<Disk> {
-    const { backend, head, name } = await this.#open(drive, source, access);
+  async #disk(drive: IdeDriveName, source: ImageSource, wanted: ImageAccess, serial: string): Promise<Disk> {
+    const { backend, head, name } = await this.#open(drive, source, wanted);
     refusePacked(name, backend, head);
     if (backend.size % SECTOR_SIZE !== 0) {
       throw new VmxonError(

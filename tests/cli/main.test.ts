@@ -57,10 +57,10 @@ test("files that cannot be used end with status 1 and are named", () => {
   const { status, stderr } = vmxon("run", "/nowhere/at-all.img");
   assert.equal(status, 1);
   assert.match(stderr, /^vmxon: \/nowhere\/at-all\.img: cannot open it: there is no such file\.\n$/);
-  withFile("disk.qcow2", Buffer.from("QFI\xfb".padEnd(2000), "latin1"), (path) => {
+  withFile("disk.qed", Buffer.from("QED\0".padEnd(2000), "latin1"), (path) => {
     const refused = vmxon("run", path);
     assert.equal(refused.status, 1);
-    assert.match(refused.stderr, /disk\.qcow2 is a qcow2 image.*qemu-img convert/);
+    assert.match(refused.stderr, /disk\.qed is a QED image.*qemu-img convert/);
   });
 });
 

@@ -270,8 +270,8 @@ function largeDisk(sectors: number): Disk {
         new DataView(target.buffer, target.byteOffset).setFloat64(at, offset / 512 + at / 512, true);
     },
     async write() {},
-    async discard(): Promise<void> {},
     async flush() {},
+    async discard() {},
     async close() {},
   };
   return {

@@ -72,8 +72,8 @@ test("words set keys, quoted or not, and join lists", () => {
   assert.deepEqual(config.boot, ["disk"]);
   assert.equal(config.snapshot, true);
   assert.deepEqual(config.drives, {
-    hda: { source: "a.img", kind: "disk", access: "rw" },
-    hdb: { source: "b.img", kind: "disk", access: "r" },
+    hda: { source: "a.img", kind: "disk", access: "rw", format: "raw" },
+    hdb: { source: "b.img", kind: "disk", access: "r", format: "raw" },
   });
 });
 
@@ -119,7 +119,7 @@ test("a CD drive is hdc or where a disk specification puts it, and comes last in
   const { drives, boot } = resolveConfig({ cdrom: "a.iso", disk: ",raw,hdd,cdrom" });
   assert.deepEqual(drives, {
     hdc: { source: "a.iso", kind: "cdrom", access: "r" },
-    hdd: { source: undefined, kind: "cdrom", access: "r" },
+    hdd: { source: undefined, kind: "cdrom", access: "r", format: "raw" },
   });
   assert.deepEqual(boot, ["floppy", "disk", "cdrom"]);
   assert.deepEqual(resolveConfig({}).boot, ["floppy", "disk"]);

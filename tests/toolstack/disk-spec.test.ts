@@ -16,7 +16,30 @@ test("positional, keyword and mixed forms mean the same", () => {
     "file:/images/a.img,,hda,rw",
     "raw:/images/a.img,,hda,w",
   ]) {
-    assert.deepEqual(parseDiskSpec(spec), wanted, spec);
+    const { format, ...rest } = parseDiskSpec(spec);
+    assert.deepEqual(rest, wanted, spec);
+    assert.ok(format === undefined || format === "raw", spec);
+  }
+});
+
+test("formats by name, by prefix or not at all; internal snapshots", () => {
+  const cases: [string, object][] = [
+    ["a.img,,hda", {}],
+    ["file:a.img,,hda", {}],
+    ["a.img,raw,hda", { format: "raw" }],
+    ["a.img,qcow2,hda", { format: "qcow2" }],
+    ["qcow2:a.img,,hda", { format: "qcow2" }],
+    ["tap:qcow2:a.img,,hda", { format: "qcow2" }],
+    ["vdev=hda,format=vhd,target=a.img", { format: "vpc" }],
+    ["a.img,vmdk,hda,r", { format: "vmdk", access: "r" }],
+    ["a.img,qcow2,hda,snapshot=before", { format: "qcow2", internal: "before" }],
+  ];
+  for (const [spec, wanted] of cases) {
+    assert.deepEqual(
+      parseDiskSpec(spec),
+      { target: "a.img", drive: "hda", kind: "disk", access: "rw", ...wanted },
+      spec,
+    );
   }
 });
 
@@ -25,7 +48,13 @@ test("target= takes the rest of the string, commas included", () => {
 });
 
 test("access and floppy drives are understood", () => {
-  assert.deepEqual(parseDiskSpec("a.img,raw,fda,r"), { target: "a.img", drive: "fda", kind: "floppy", access: "r" });
+  assert.deepEqual(parseDiskSpec("a.img,raw,fda,r"), {
+    target: "a.img",
+    drive: "fda",
+    kind: "floppy",
+    access: "r",
+    format: "raw",
+  });
   assert.equal(parseDiskSpec("a.img,raw,hdc,ro").access, "r");
 });
 
@@ -38,18 +67,20 @@ test("CD drives, empty ones too", () => {
     "devtype=cdrom, vdev=xvdc, target=/images/a.iso",
     "file:/images/a.iso,,hdc:cdrom,r",
   ]) {
-    assert.deepEqual(parseDiskSpec(spec), wanted, spec);
+    const { format: _, ...rest } = parseDiskSpec(spec);
+    assert.deepEqual(rest, wanted, spec);
   }
   for (const spec of [",raw,hdc,cdrom", "devtype=cdrom,vdev=hdc", ",,hdc:cdrom,r", "cdrom,vdev=hdc,target="]) {
-    assert.deepEqual(parseDiskSpec(spec), { ...wanted, target: undefined }, spec);
+    const { format: _, ...rest } = parseDiskSpec(spec);
+    assert.deepEqual(rest, { ...wanted, target: undefined }, spec);
   }
 });
 
 test("mistakes are answered with the specification and what to write", () => {
   const cases: [string, RegExp][] = [
     ["a.img,raw,hdz,rw", /no drive "hdz".*Write it as "FILE,raw,hda,rw"/],
-    ["a.img,qcow2,hda,rw", /format "qcow2" is not supported yet.*qemu-img convert/],
-    ["qcow2:a.img,,hda,rw", /format "qcow2"/],
+    ["a.img,qcow,hda,rw", /format "qcow" is not supported.*Did you mean "qcow2"\?/],
+    ["qcow:a.img,,hda,rw", /format "qcow"/],
     ["a.iso,raw,fda,cdrom", /fda is a floppy drive/],
     ["a.iso,raw,hdc,devtype=cdrm", /Did you mean "cdrom"\?/],
     [",raw,hdc", /name of the image file is missing/],

@@ -29,6 +29,11 @@ test("images are known by what they hold", async () => {
     ["a multiboot kernel", image(100_000, MULTIBOOT), "multiboot"],
     ["a floppy whose boot loader holds a multiboot header", image(1_474_560, BOOT, MULTIBOOT), "floppy"],
     ["a cpio archive", image(10_000, [0, "070701"]), "ramdisk"],
+    ["a qcow2 image", image(100_000, [0, "QFI\xfb"]), "disk"],
+    ["a VHD image", image(100_000, [0, "conectix"]), "disk"],
+    ["a VHD image of fixed size", image(1_048_576, [1_048_576 - 512, "conectix"]), "disk"],
+    ["a VMDK image", image(100_000, [0, "KDMV"]), "disk"],
+    ["a VDI image", image(100_000, [64, "\x7f\x10\xda\xbe"]), "disk"],
     ["a gzip file", image(10_000, [0, "\x1f\x8b\x08"]), "ramdisk"],
   ];
   for (const [what, backend, kind] of cases) assert.equal(await probeImage("x.img", backend), kind, what);
@@ -37,12 +42,10 @@ test("images are known by what they hold", async () => {
 test("what cannot be used is named, with what to do", async () => {
   const cases: [MemoryBackend, RegExp][] = [
     [image(0), /^x\.img is empty/],
-    [image(100_000, [0, "QFI\xfb"]), /^x\.img is a qcow2 image.*qemu-img convert -O raw/],
-    [image(100_000, [0, "conectix"]), /is a VHD image.*qemu-img/],
-    [image(1_048_576, [1_048_576 - 512, "conectix"]), /is a VHD image/],
-    [image(100_000, [0, "KDMV"]), /is a VMDK image/],
-    [image(100_000, [0, "# Disk DescriptorFile"]), /VMDK descriptor/],
-    [image(100_000, [64, "\x7f\x10\xda\xbe"]), /VDI/],
+    [image(100_000, [0, "QFI\xfb\0\0\0\x01"]), /^x\.img is a qcow image of version 1.*qemu-img convert -O qcow2/],
+    [image(100_000, [0, "vhdxfile"]), /is a VHDX image.*qemu-img/],
+    [image(100_000, [0, "QED\0"]), /is a QED image/],
+    [image(100_000, [0, "# Disk DescriptorFile"]), /descriptor of a VMDK disk/],
     [image(100_000, [0, "PK\x03\x04"]), /zip archive; unpack it/],
     [image(100_000, [0, "\x7fELF"]), /without a multiboot header.*bzImage/],
     [image(3_000_001, BOOT), /no whole number of sectors; was it cut off/],

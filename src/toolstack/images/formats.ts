@@ -71,12 +71,12 @@ export async function formatSectors(file: BlockBackend): Promise<{ first: Uint8A
   return { first, last };
 }
 
-/** The format of a file. Rejects with VmxonError("unsupported") for those that are not opened. */
+/** The format of a file. Rejects with VmxonError("image") for those that are not opened. */
 export async function detectFormat(name: string, file: BlockBackend): Promise<ImageFormat> {
   const { first, last } = await formatSectors(file);
   const format = formatOf(first, last);
   if (typeof format === "string") return format;
-  throw new VmxonError("unsupported", `${name} is ${format.refused}.`);
+  throw new VmxonError("image", `${name} is ${format.refused}.`);
 }
 
 /** A format by its name. Throws VmxonError("config") for others. */

@@ -71,15 +71,13 @@ export class HttpImage implements BlockBackend {
   /** Rejects with VmxonError("image") that names the address when there is nothing to be read. */
   static async open(address: string, options: HttpImageOptions = {}): Promise<BlockBackend> {
     const request = options.fetch ?? fetch;
-    const response = await attempts(address, () =>
-      request(address, { headers: { Range: `bytes=0-${BLOCK - 1}`, "Accept-Encoding": "identity" } }),
-    );
+    const headers = { Range: `bytes=0-${BLOCK - 1}`, "Accept-Encoding": "identity" };
+    const response = await attempts(() => ask(address, () => request(address, { headers })));
     const version = versionOf(response);
     if (response.status === STATUS.RANGE_NOT_SATISFIABLE) {
       return new HttpImage({ address, fetch: request, size: 0, version });
     }
     if (response.status === STATUS.OK) return new WholeImage(await whole(address, response));
-    if (response.status !== STATUS.PARTIAL) throw refused(address, response);
     if ((response.headers.get("content-encoding") ?? "identity") !== "identity") {
       throw new VmxonError("image", `${address}: the server compresses its answers, so that no part can be read`);
     }
@@ -156,13 +154,13 @@ export class HttpImage implements BlockBackend {
     const headers: Record<string, string> = { Range: `bytes=${start}-${end - 1}`, "Accept-Encoding": "identity" };
     // A server that has another version answers with all of it, and we see that by the status.
     if (isStrong(etag)) headers["If-Range"] = etag;
-    return attempts(this.#address, async () => {
-      const response = await this.#fetch(this.#address, { headers, signal: this.#abort.signal });
-      if (response.status !== STATUS.PARTIAL && response.status !== STATUS.OK) throw refused(this.#address, response);
+    return attempts(async () => {
+      const { signal } = this.#abort;
+      const response = await ask(this.#address, () => this.#fetch(this.#address, { headers, signal }));
       const version = versionOf(response);
       const range = contentRange(response);
       const changed =
-        response.status === STATUS.OK ||
+        response.status !== STATUS.PARTIAL ||
         version.etag !== etag ||
         (etag === null && version.modified !== modified) ||
         (range !== undefined && range.total !== this.size);
@@ -219,14 +217,34 @@ class WholeImage implements BlockBackend {
   async close(): Promise<void> {}
 }
 
+/** Something that may go well the next time. */
+class Passing extends VmxonError {}
+
+function unreachable(address: string, cause: unknown): Passing {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new Passing("image", `${address}: cannot fetch it: ${why}`, { cause });
+}
+
 function refused(address: string, response: Response): VmxonError {
-  return new VmxonError("image", `${address}: the server answered ${response.status} ${response.statusText}`.trimEnd());
+  const message = `${address}: the server answered ${response.status} ${response.statusText}`.trimEnd();
+  const passes = response.status >= STATUS.SERVER_ERROR || response.status === STATUS.TOO_MANY;
+  return passes ? new Passing("image", message) : new VmxonError("image", message);
+}
+
+/** Ask once; rejects with what {@link attempts} tries again where that may help. */
+async function ask(address: string, request: () => Promise<Response>): Promise<Response> {
+  const response = await request().catch((cause: unknown) => {
+    throw unreachable(address, cause);
+  });
+  if (response.ok || response.status === STATUS.RANGE_NOT_SATISFIABLE) return response;
+  await response.body?.cancel();
+  throw refused(address, response);
 }
 
 async function sizeByHead(address: string, request: typeof fetch): Promise<number> {
-  const response = await attempts(address, () => request(address, { method: "HEAD" }));
+  const response = await attempts(() => ask(address, () => request(address, { method: "HEAD" })));
   const length = response.headers.get("content-length");
-  if (!response.ok || length === null || !/^\d+$/.test(length)) {
+  if (length === null || !/^\d+$/.test(length)) {
     throw new VmxonError(
       "image",
       `${address}: the server does not say how large it is (Content-Range, Content-Length)`,
@@ -252,33 +270,18 @@ async function body(address: string, response: Response): Promise<Uint8Array> {
   try {
     return new Uint8Array(await response.arrayBuffer());
   } catch (cause) {
-    throw new Interrupted(address, cause);
-  }
-}
-
-/** Something that may go well the next time. */
-class Interrupted extends VmxonError {
-  constructor(address: string, cause: unknown) {
-    super("image", `${address}: cannot fetch it: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw unreachable(address, cause);
   }
 }
 
 /** Do it again, after growing pauses, while the connection breaks or the server is out of order. */
-async function attempts<T>(address: string, work: () => Promise<T>): Promise<T> {
+async function attempts<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
-    let failure: VmxonError;
     try {
-      const result = await work();
-      const busy =
-        result instanceof Response && (result.status >= STATUS.SERVER_ERROR || result.status === STATUS.TOO_MANY);
-      if (!busy) return result;
-      failure = refused(address, result);
-      await result.body?.cancel();
+      return await work();
     } catch (error) {
-      if (error instanceof VmxonError && !(error instanceof Interrupted)) throw error;
-      failure = error instanceof Interrupted ? error : new Interrupted(address, error);
+      if (attempt === ATTEMPTS || !(error instanceof Passing)) throw error;
     }
-    if (attempt === ATTEMPTS) throw failure;
     await new Promise((resume) => setTimeout(resume, FIRST_PAUSE * 2 ** (attempt - 1)));
   }
 }

@@ -2,7 +2,7 @@
 import { VmxonError } from "../../common/errors.ts";
 import type { BlockBackend } from "../../hypervisor/backend.ts";
 import type { Host } from "../host.ts";
-import { MemoryBackend, OverlayBackend } from "../memory-backend.ts";
+import { MemoryBackend, OverlayBackend, ReadOnlyBackend } from "../memory-backend.ts";
 import { BlobImage } from "./blob.ts";
 import { detectFormat, type ImageFormat, parseFormat } from "./formats.ts";
 import { isHttpAddress } from "./http.ts";
@@ -42,8 +42,8 @@ const LONGEST_CHAIN = 64;
 /** The bytes of an image as they are. */
 export async function openSource(source: ImageSource, host: Host, access: "rw" | "r"): Promise<BlockBackend> {
   if (source instanceof Uint8Array) return new MemoryBackend(source, { readonly: access === "r" });
-  if (typeof Blob !== "undefined" && source instanceof Blob) return new BlobImage(source);
-  if (typeof source !== "string") return source as BlockBackend;
+  if (source instanceof Blob) return new BlobImage(source);
+  if (isOwn(source)) return access === "r" ? new ReadOnlyBackend(source) : source;
   return host.openImage(source, access);
 }
 

@@ -120,7 +120,7 @@ export const NODE_HOST: Host = {
   async openSerial(target, options = {}) {
     return target === "stdio" ? stdioSerial() : fileSerial(target.slice("file:".length), options.append === true);
   },
-  fullName: (name) => resolve(name),
+  fullName: (name) => (isHttpAddress(name) ? name : resolve(name)),
   async modified(name) {
     const stat = await lastWritten(name, { bigint: true }).catch(() => undefined);
     return stat?.isFile() ? `${stat.mtimeNs}` : undefined;

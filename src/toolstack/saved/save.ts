@@ -3,8 +3,9 @@ import type { BlockBackend, FloppyDrive, IdeUnit } from "../../hypervisor/backen
 import type { DomainConfig, ImageSource, ResolvedConfig } from "../config.ts";
 import { DRIVE_NAMES, type DriveName } from "../disk-spec.ts";
 import type { Host } from "../host.ts";
+import { openSource } from "../images/open.ts";
 import type { Machine } from "../machine.ts";
-import { IDE_DRIVES, type MediaBuilder, openSource } from "../media-builder.ts";
+import { IDE_DRIVES, type MediaBuilder } from "../media-builder.ts";
 import { OverlayBackend } from "../memory-backend.ts";
 import type { SerialPort, SerialPortState } from "../serial-port.ts";
 import { FrameWriter, type SaveSink } from "./container.ts";

@@ -142,14 +142,7 @@ export class Qcow2Image implements BlockBackend {
   close(): Promise<void> {
     return this.#order.run(async () => {
       try {
-        if (this.#refcounts) {
-          await this.#commit();
-          // What the commit has set free.
-          if (this.#refcounts.dirty) {
-            await this.#refcounts.write();
-            await this.#file.flush();
-          }
-        }
+        if (this.#refcounts) await this.#commit();
       } finally {
         await this.#file.close();
         await this.#backing?.close();
@@ -165,7 +158,7 @@ export class Qcow2Image implements BlockBackend {
     return this.#order.run(() => this.#writeCompressed(offset, stream));
   }
 
-  /** Whether the cluster at this offset is none of the guest's: the header, a table or, as far as is known, a count. */
+  /** Whether the cluster at this offset is none of the guest's: the header, counts, L1 table, or an L2 table in memory. */
   #isMetadata(offset: number): boolean {
     return this.#isTable(offset) || this.#refcounts!.holds(offset);
   }
@@ -448,11 +441,14 @@ export class Qcow2Image implements BlockBackend {
       }
     }
     await this.#file.flush();
+    if (this.#pending.length === 0) return;
     for (const cluster of this.#pending.splice(0)) {
       await refcounts.release(cluster);
       // If it was an L2 table, something else may lie there from now on.
       this.#l2.forget(cluster * this.clusterSize);
     }
+    // Nothing is left to be written when the image is closed: a file that was flushed stays as it is.
+    await refcounts.write();
   }
 
   async #writeCompressed(offset: number, stream: Uint8Array): Promise<void> {

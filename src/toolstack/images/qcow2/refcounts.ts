@@ -75,6 +75,8 @@ export class Refcounts {
   readonly #blocks: TableCache;
   #tableOffset: number;
   #table: DataView;
+  /** Where blocks lie, so that nothing else is written there. */
+  readonly #blockOffsets = new Set<number>();
   /** Entries of the table that are not in the file yet: from, to (excluded). */
   #tableDirty: { from: number; to: number } | undefined;
   /** No cluster below it is free. */
@@ -88,6 +90,10 @@ export class Refcounts {
     this.#perBlock = (this.#clusterSize * 8) / header.refcountBits;
     this.#tableOffset = header.refcountTableOffset;
     this.#table = table;
+    for (let at = 0; at < table.byteLength; at += ENTRY_SIZE) {
+      const offset = getU64(table, at);
+      if (offset !== 0) this.#blockOffsets.add(offset);
+    }
     const limit = Math.max(SMALLEST_CACHE, CACHE_BYTES / this.#clusterSize);
     this.#blocks = new TableCache(file, { tableSize: this.#clusterSize, limit });
   }
@@ -108,19 +114,16 @@ export class Refcounts {
     return this.#table.byteLength;
   }
 
-  get dirty(): boolean {
-    return this.#blocks.dirty || this.#tableDirty !== undefined;
-  }
-
   /** So many changes wait that they should be written. */
   get crowded(): boolean {
     return this.#blocks.crowded;
   }
 
-  /** Whether the table, or a block that is in memory, lies at this offset. */
+  /** Whether the table or a block lies at this offset. */
   holds(offset: number): boolean {
     return (
-      (offset >= this.#tableOffset && offset < this.#tableOffset + this.#table.byteLength) || this.#blocks.has(offset)
+      (offset >= this.#tableOffset && offset < this.#tableOffset + this.#table.byteLength) ||
+      this.#blockOffsets.has(offset)
     );
   }
 
@@ -233,6 +236,7 @@ export class Refcounts {
     this.#refuseForeign(cluster);
     const offset = cluster * this.#clusterSize;
     const block = this.#blocks.create(offset);
+    this.#blockOffsets.add(offset);
     this.#put(block, cluster % this.#perBlock, 1);
     setU64(this.#table, number * ENTRY_SIZE, offset);
     const { from, to } = this.#tableDirty ?? { from: number, to: number };
@@ -278,6 +282,7 @@ export class Refcounts {
     for (let index = 0; index < blocks; index++) {
       const offset = (first + index) * size;
       const block = this.#blocks.create(offset);
+      this.#blockOffsets.add(offset);
       setU64(table, (oldEntries + index) * ENTRY_SIZE, offset);
       const used = Math.min(this.#perBlock, blocks + clusters - index * this.#perBlock);
       for (let entry = 0; entry < used; entry++) this.#put(block, entry, 1);
