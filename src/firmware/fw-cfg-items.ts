@@ -59,8 +59,11 @@ function acpiFiles(board: Board): [string, Uint8Array][] {
   ];
 }
 
-/** Items for a machine whose firmware shows its boot menu's prompt for `bootMenuMs`; 0: not at all. */
-export function firmwareItems(board: Board, bootMenuMs: number): FirmwareItems {
+/**
+ * Items for a machine with this display BIOS, whose firmware shows its boot menu's prompt for `bootMenuMs`; 0: not at
+ * all.
+ */
+export function firmwareItems(board: Board, bootMenuMs: number, vgaBios: Uint8Array): FirmwareItems {
   const { memory } = board;
   const description = smbios({
     memory,
@@ -80,6 +83,7 @@ export function firmwareItems(board: Board, bootMenuMs: number): FirmwareItems {
       ["etc/e820", new ByteWriter().put(0, 8).put(Math.max(memory, MB), 8).put(RAM, 4).done()],
       ["etc/show-boot-menu", number(bootMenuMs > 0 ? 1 : 0, 8)],
       ["etc/boot-menu-wait", number(bootMenuMs, 8)],
+      ["vgaroms/vgabios.bin", vgaBios],
       ["etc/smbios/smbios-tables", description.structures],
       ["etc/smbios/smbios-anchor", description.entryPoint(0)],
       ...(board.acpi ? acpiFiles(board) : []),

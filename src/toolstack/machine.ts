@@ -177,14 +177,15 @@ export function buildMachine(options: MachineOptions): Machine {
     units,
     serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
     vga,
-    vgaRom: displayBios.image,
+    // The Bochs BIOS reads a display's expansion ROM in a way that works on Bochs alone: others find it at C0000h.
+    ...(!firmware.bios && { vgaRom: displayBios.image }),
     keymap: config.keymap,
     ...(config.vmmouse && { registers: hvm.registers }),
     wallOffsetMs: config.wallOffset,
     bootOrder: config.boot,
     debug: log,
     firmwareDebug: log,
-    ...(firmware.bios && { firmwareItems: firmwareItems(board, config.bootMenuMs) }),
+    ...(firmware.bios && { firmwareItems: firmwareItems(board, config.bootMenuMs, displayBios.image) }),
   });
   hvm.setInterruptController(pc.pic);
   hvm.onFerr = () => pc.ferr.raise();
