@@ -485,6 +485,11 @@ export class HvmDomain {
    * them; the contents of memory are there already.
    */
   restore(state: HvmState, devices: () => void): void {
+    if (this.#lockstep)
+      throw new VmxonError(
+        "state",
+        "a saved domain cannot go on in lockstep: the second vCPU has not seen what was before. Add check=none",
+      );
     this.#started = true;
     this.#attachDevices();
     this.clock.restore(state.clock);

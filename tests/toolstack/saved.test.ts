@@ -194,6 +194,7 @@ test("another machine than the saved one is refused, with what differs", async (
     [{ clock: "real" }, /clock was instructions/],
     [{ acpi: false }, /acpi is unknown here/],
     [{ snapshot: false }, /hda held/],
+    [{ check: "lockstep" }, /cannot go on in lockstep/],
   ] as const)
     await assert.rejects(Domain.restore(bytes, { config: instead }), refused(what));
 });
