@@ -1,5 +1,6 @@
 // Benchmarks. npm run bench                       micro-benchmarks, with ratios to the saved baseline
-//             npm run bench -- compiled system    only these sections: interpreter compiled x87 paging system ramp images
+//             npm run bench -- compiled system    only these sections: interpreter compiled x87 paging system ramp display images disk
+//                                                 (disk only when it is named: it boots Debian's kernel, which is fetched)
 //             npm run bench -- --save             … and save them as the baseline
 //             npm run bench -- --peers DIR        the guest set in DIR (built there) beside other emulators and the host
 import { spawnSync } from "node:child_process";
@@ -7,18 +8,24 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { prepareDebian } from "./debian.mjs";
 import { ROOT, runScript, SetupError, setup } from "./setup.mjs";
 
 const BASELINE = join(ROOT, "bench", "baseline.json");
 
-/** Micro-benchmarks: ns for each instruction, event or turn, ms until a loop is fast, and the ratio to the baseline (below 1: faster). */
+/**
+ * Micro-benchmarks: ns for each instruction, event or turn, µs for each look at a picture, ms until a loop is fast, what
+ * disks give, and the ratio to the baseline (below 1: faster).
+ */
 async function micro(save, words) {
   const load = (name) => import(pathToFileURL(join(ROOT, "dist", name)).href);
   const { runInstructionsBench } = await load("bench/instructions.js");
   const { runRampBench } = await load("bench/ramp.js");
   const { runPagingBench } = await load("bench/paging.js");
+  const { runDiskBench } = await load("bench/disk.js");
   const { runSystemBench } = await load("bench/system.js");
   const { runX87Bench } = await load("bench/x87.js");
+  const { runDisplayBench } = await load("bench/display.js");
   const { runImagesBench } = await load("bench/images.js");
   const { DEFAULT_COMPILER } = await load("src/processor/compiler/compiler.js");
   const sections = {
@@ -33,22 +40,31 @@ async function micro(save, words) {
     x87: { of: "ns for each turn of a loop of compiled x87 code", run: runX87Bench },
     paging: { of: "ns for each event of the paging unit", run: runPagingBench },
     system: { of: "ns for each system instruction or device access", run: runSystemBench },
+    display: { of: "µs for each look at a picture, by what changed in it", run: runDisplayBench },
+    disk: {
+      of: "MB a second that a Linux guest reads in sequence, and reads of 4 KiB a second at random places",
+      run: runDiskBench,
+      named: prepareDebian,
+      moreIsFaster: true,
+    },
     ramp: { of: "ms from a loop's first instruction to nine tenths of its final speed", run: runRampBench },
     images: { of: "µs for each MiB in order, and for each 4 KiB anywhere, of disk images", run: runImagesBench },
   };
   const baseline = existsSync(BASELINE) ? JSON.parse(readFileSync(BASELINE, "utf8")) : {};
   const results = { ...baseline };
   const ratios = [];
-  for (const [section, { of, run }] of Object.entries(sections)) {
-    if (words.length > 0 && !words.includes(section)) continue;
+  for (const [section, { of, run, named, moreIsFaster }] of Object.entries(sections)) {
+    if (words.length > 0 || named ? !words.includes(section) : false) continue;
+    named?.();
     process.stdout.write(`${section}: ${of}\n`);
-    await run((name, ns) => {
+    await run((name, figure) => {
       const key = `${section}: ${name}`;
-      results[key] = Number(ns.toPrecision(3));
-      const ratio = baseline[key] ? ns / baseline[key] : undefined;
+      results[key] = Number(figure.toPrecision(3));
+      const factor = baseline[key] ? figure / baseline[key] : undefined;
+      const ratio = factor && moreIsFaster ? 1 / factor : factor;
       if (ratio !== undefined) ratios.push(ratio);
       const shown = ratio === undefined ? "" : `  ${ratio.toFixed(2)} x baseline`;
-      process.stdout.write(`  ${name.padEnd(12)} ${ns.toFixed(2).padStart(9)}${shown}\n`);
+      process.stdout.write(`  ${name.padEnd(12)} ${figure.toFixed(2).padStart(9)}${shown}\n`);
     });
   }
   if (ratios.length > 0) {

@@ -10,6 +10,22 @@ const META_PACKAGE = "linux-image-686";
 const BUSYBOX_PACKAGE = "busybox-static";
 const KERNEL_NAME = /^linux-image-\d[\w.]*-\d+-686$/;
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/** Drivers of disks and CDs, in the order in which they can be loaded. */
+const MODULES = [
+  "scsi_common",
+  "scsi_mod",
+  "crct10dif_common",
+  "crc-t10dif",
+  "crc64",
+  "crc64-rocksoft",
+  "t10-pi",
+  "sd_mod",
+  "cdrom",
+  "sr_mod",
+  "isofs",
+  "libata",
+  "ata_piix",
+];
 /** For hosts whose own sources have no i386 kernel: the last Debian release that brings one. */
 const FALLBACK_SOURCE = `deb [signed-by=${KEYRING}] http://deb.debian.org/debian bookworm main\n`;
 const OTHER_WAY = "Pass a system of your own instead: npm start -- FILE (a floppy image, a disk image or a kernel).";
@@ -104,18 +120,21 @@ function hostAcquireSettings() {
   return dump.split("\n").filter((line) => /^Acquire::\S+ ".+";$/.test(line));
 }
 
-/** Take one file out of a package. Its path in the package is matched by `pattern`. */
-function extract(deb, pattern, target) {
+/** Take files out of a package: the first one whose path matches each pattern. Those that are `optional` may be missing. */
+function extract(deb, files) {
   const archive = spawnSync("dpkg-deb", ["--fsys-tarfile", deb], { maxBuffer: 1 << 30 });
   if (archive.status !== 0) throw new SetupError(`${deb} cannot be unpacked; delete it and try again.`);
   const tar = (args) => spawnSync("tar", args, { input: archive.stdout, maxBuffer: 1 << 28 });
   const names = tar(["-t"]).stdout.toString().split("\n");
-  const name = names.find((entry) => pattern.test(entry));
-  if (!name) throw new SetupError(`${deb} holds no file ${pattern}. ${OTHER_WAY}`);
-  const file = tar(["-xO", name]);
-  if (file.status !== 0) throw new SetupError(`${deb}: ${name} cannot be unpacked.`);
-  writeFileSync(`${target}.new`, file.stdout);
-  renameSync(`${target}.new`, target);
+  for (const [pattern, target, optional] of files) {
+    const name = names.find((entry) => pattern.test(entry));
+    if (!name && optional) continue;
+    if (!name) throw new SetupError(`${deb} holds no file ${pattern}. ${OTHER_WAY}`);
+    const file = tar(["-xO", name]);
+    if (file.status !== 0) throw new SetupError(`${deb}: ${name} cannot be unpacked.`);
+    writeFileSync(`${target}.new`, file.stdout);
+    renameSync(`${target}.new`, target);
+  }
 }
 
 /** Packages from the host's own sources, else from Debian's. */
@@ -138,25 +157,37 @@ function fetchPackages(folder) {
 }
 
 /**
- * Debian's kernel and busybox as files, fetched once. Throws SetupError with what to do instead.
- * @returns {{ name: string, kernel: string, busybox: string, folder: string }}
+ * Debian's kernel, drivers of its disks in loading order (none where the package has them packed), and busybox as files,
+ * fetched once. Throws SetupError with what to do instead.
+ * @returns {{ name: string, kernel: string, busybox: string, modules: string[], folder: string }}
  */
 export function prepareDebian() {
   const folder = cacheFolder();
   const manifest = join(folder, "manifest.json");
   const kernel = join(folder, "vmlinuz");
   const busybox = join(folder, "busybox");
-  if (existsSync(manifest) && existsSync(kernel) && existsSync(busybox)) {
-    return { ...JSON.parse(readFileSync(manifest, "utf8")), kernel, busybox, folder };
+  const modules = MODULES.map((name) => join(folder, "modules", `${name}.ko`));
+  const result = (contents) => ({
+    ...contents,
+    kernel,
+    busybox,
+    modules: modules.filter((file) => existsSync(file)),
+    folder,
+  });
+  if ([manifest, kernel, busybox, join(folder, "modules")].every((file) => existsSync(file))) {
+    return result(JSON.parse(readFileSync(manifest, "utf8")));
   }
   for (const program of ["apt-get", "dpkg-deb", "tar"]) requireProgram(program);
-  mkdirSync(folder, { recursive: true });
+  mkdirSync(join(folder, "modules"), { recursive: true });
   const fetched = fetchPackages(folder);
   say("unpacking …");
-  extract(fetched.kernelFile, /^\.\/boot\/vmlinuz-/, kernel);
-  extract(fetched.busyboxFile, /\/bin\/busybox$/, busybox);
+  extract(fetched.kernelFile, [
+    [/^\.\/boot\/vmlinuz-/, kernel],
+    ...MODULES.map((name, i) => [new RegExp(`/${name}\\.ko$`), modules[i], true]),
+  ]);
+  extract(fetched.busyboxFile, [[/\/bin\/busybox$/, busybox]]);
   rmSync(fetched.apt.folder, { recursive: true, force: true });
   const contents = { name: fetched.kernel };
   writeFileSync(manifest, `${JSON.stringify(contents)}\n`);
-  return { ...contents, kernel, busybox, folder };
+  return result(contents);
 }

@@ -13,6 +13,7 @@ export type { DomainState, ExitCount } from "./toolstack/domain.ts";
 export type { EjectOptions, InsertOptions, RemovableDrive, RemovableName } from "./toolstack/domain-media.ts";
 export type { Event, Subscription } from "./toolstack/events.ts";
 export { MemoryBackend, OverlayBackend } from "./toolstack/memory-backend.ts";
+export type { MouseButton } from "./toolstack/mouse.ts";
 export type { SaveSink, SaveSource } from "./toolstack/saved/container.ts";
 export type { RestoreOptions } from "./toolstack/saved/restore.ts";
 export type { WaitOptions } from "./toolstack/waiter.ts";

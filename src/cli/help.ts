@@ -5,9 +5,12 @@ import { RUN_OPTIONS } from "./options.ts";
 const COMMANDS = `vmxon: runs unmodified x86 operating systems
 
   vmxon run FILE…          boot a floppy, disk or CD image, or a kernel; the kind is guessed
+  vmxon list               show running domains
+  vmxon save DOMAIN FILE   write a running domain to a file, and end it
+  vmxon restore FILE       go on where a saved domain was
   vmxon image VERB …       make, show, convert and check disk images
   vmxon disasm FILE        show a file as x86 instructions
-  vmxon help [run|image|disasm|config]
+  vmxon help [run|save|restore|list|image|disasm|config]
   vmxon --version
 
 Try:  vmxon run freedos.img
@@ -63,6 +66,31 @@ Makes, shows, converts and checks disk images; options are spelled as qemu-img's
 
 The exit status of check is 0 when all is well, 2 for errors, 3 for wasted clusters, 63 where there is nothing to check.`;
 
+const SAVE_HELP = `vmxon save [-c|-p] DOMAIN FILE
+
+Writes a running domain to a file: memory, processor, devices, and what a -snapshot run wrote to its images. DOMAIN is a
+name or a number that vmxon list shows. What the guest flushed to its images is in these, not in the file: keep them
+together, and unchanged.
+
+  -c                           the domain goes on; default: it ends
+  -p                           the domain stays, paused
+
+  vmxon save freedos.img dos.sav`;
+
+const RESTORE_HELP = `vmxon restore FILE [options] [key=value…]
+
+Goes on where a saved domain was, with its configuration and its images, which must not have changed. Options and keys are
+those of vmxon run; those that change what the guest finds are refused.
+
+  --force                      go on although an image was changed, or is another one
+
+  vmxon restore dos.sav`;
+
+const LIST_HELP = `vmxon list
+
+Shows the running domains of this user: name, number, memory in MiB, processors, state (r running, p paused) and the seconds
+that each has computed.`;
+
 const DISASM_HELP = `vmxon disasm FILE [options]
 
 Shows a file as x86 instructions. A boot sector is read as 16-bit code at 7C00h and a .COM file as 16-bit code at 100h;
@@ -90,6 +118,12 @@ export function helpText(topic: string | undefined): string | undefined {
       return runHelp();
     case "image":
       return IMAGE_HELP;
+    case "save":
+      return SAVE_HELP;
+    case "restore":
+      return RESTORE_HELP;
+    case "list":
+      return LIST_HELP;
     case "disasm":
       return DISASM_HELP;
     case "config":
@@ -99,4 +133,4 @@ export function helpText(topic: string | undefined): string | undefined {
   }
 }
 
-export const HELP_TOPICS = ["run", "image", "disasm", "config"] as const;
+export const HELP_TOPICS = ["run", "save", "restore", "list", "image", "disasm", "config"] as const;

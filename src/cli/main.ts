@@ -1,14 +1,18 @@
 /** The command `vmxon`: finds the verb, runs it, and turns errors into a sentence and an exit status. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { VmxonError } from "../common/errors.ts";
 import { didYouMean } from "../toolstack/suggest.ts";
 import { EXIT } from "./exit-status.ts";
 import { HELP_TOPICS, helpText } from "./help.ts";
+import { versionText } from "./version.ts";
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
   // Loaded when they are wanted, so that help and mistakes are answered at once.
   run: async (args) => (await import("./run.ts")).run(args),
   image: async (args) => (await import("./image.ts")).image(args),
+  save: async (args) => (await import("./domains.ts")).save(args),
+  restore: async (args) => (await import("./restore.ts")).restore(args),
+  list: async (args) => (await import("./domains.ts")).list(args),
   disasm: async (args) => (await import("./disasm.ts")).disasm(args),
   help: async ([topic]) => {
     const text = helpText(topic);
@@ -22,7 +26,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<num
     return EXIT.ok;
   },
   version: async () => {
-    process.stdout.write(`vmxon ${version()}\n`);
+    process.stdout.write(`${versionText()}\n`);
     return EXIT.ok;
   },
 };
@@ -33,12 +37,6 @@ const ALIASES: Readonly<Record<string, string>> = {
   "--version": "version",
   "-V": "version",
 };
-
-/** Version of the package, read from beside the compiled code (dist/src/cli). */
-function version(): string {
-  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
-}
 
 /** Errors of these codes are the command line's: exit status 2. */
 const USAGE_CODES: ReadonlySet<string> = new Set(["usage", "config"]);

@@ -154,6 +154,28 @@ export const RUN_OPTIONS: readonly Option[] = [
     },
   },
   {
+    names: ["--bios", "-bios"],
+    value: "FILE",
+    help: "system BIOS instead of the built-in one: a file, seabios or bochs",
+    apply: ({ config }, value) => {
+      config.bios = value;
+    },
+  },
+  {
+    names: ["--vgabios"],
+    value: "FILE",
+    help: "display BIOS instead of the built-in one: a file, seabios or lgpl",
+    apply: ({ config }, value) => {
+      config.vgabios = value;
+    },
+  },
+  {
+    names: ["-k"],
+    value: "LAYOUT",
+    help: "layout of the keyboard that the guest is set to, for --type: en-us, de, fr … (vmxon help config)",
+    apply: ({ config }, value) => applyConfigWord(config, `keymap=${value}`),
+  },
+  {
     names: ["--clock"],
     value: "real|instructions",
     help: "guest time follows the host, or counts instructions: every run the same",

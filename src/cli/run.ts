@@ -3,10 +3,12 @@ import { existsSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { VmxonError } from "../common/errors.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
+import type { DomainConfig } from "../toolstack/config.ts";
 import { Domain } from "../toolstack/domain.ts";
 import type { Host } from "../toolstack/host.ts";
 import { NODE_HOST, preferMainThread } from "../toolstack/node/host.ts";
 import { assignFiles } from "./assign-files.ts";
+import { offerControl } from "./control-methods.ts";
 import { EXIT } from "./exit-status.ts";
 import { helpText } from "./help.ts";
 import { parseRunOptions, type RunOptions } from "./options.ts";
@@ -16,7 +18,8 @@ import { attachTerminal, stdioSerial } from "./terminal.ts";
 /** Statuses that shells give to commands ended by a signal. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
-function say(message: string): void {
+/** Something for the person at the terminal. */
+export function say(message: string): void {
   process.stderr.write(`vmxon: ${message}\n`);
 }
 
@@ -28,19 +31,31 @@ export async function run(args: readonly string[]): Promise<number> {
     return EXIT.ok;
   }
   const { config } = options;
-  let domain: Domain | undefined;
-  const leave = (): void => void domain?.destroy();
-  const host: Host = {
-    ...NODE_HOST,
-    openSerial: async (target) => (target === "stdio" ? stdioSerial(leave) : NODE_HOST.openSerial(target)),
-  };
-  await assignFiles(options.files, config, host);
+  await assignFiles(options.files, config, NODE_HOST);
   requireSomethingToBoot(options);
   config.name ??= nameOf(options);
-  const onTerminal = chooseScreen(options);
+  if (options.nographic) config.serial ??= "stdio";
+  return play(options, config, (host) => Domain.create(config, { host }));
+}
+
+/** Show a domain that `build` makes from `config`, play the script, and wait for its end; the exit status. */
+export async function play(
+  options: RunOptions,
+  config: DomainConfig,
+  build: (host: Host) => Promise<Domain>,
+): Promise<number> {
+  let built: Domain | undefined;
+  const leave = (): void => void built?.destroy();
+  const host: Host = {
+    ...NODE_HOST,
+    openSerial: async (target, how) => (target === "stdio" ? stdioSerial(leave) : NODE_HOST.openSerial(target, how)),
+  };
+  const onTerminal = chooseScreen(options, config);
   preferMainThread();
-  domain = await Domain.create(config, { host });
+  const domain = await build(host);
+  built = domain;
   for (const notice of domain.notices) say(notice);
+  const control = await offerControl(domain, say);
 
   let status: number = EXIT.ok;
   const signalled = (signal: NodeJS.Signals): void => {
@@ -67,6 +82,7 @@ export async function run(args: readonly string[]): Promise<number> {
     }
   } finally {
     terminal?.close();
+    await control?.close();
     for (const signal of Object.keys(SIGNALS)) process.off(signal, signalled);
   }
 
@@ -99,12 +115,10 @@ function nameOf({ files, config }: RunOptions): string {
 }
 
 /** Whether the screen is drawn in the terminal; with -nographic the serial line gets it instead. */
-function chooseScreen(options: RunOptions): boolean {
-  const { config } = options;
+function chooseScreen(options: RunOptions, config: DomainConfig): boolean {
   if (options.nographic) {
     if (options.screen === "text")
       throw new VmxonError("usage", "-nographic and --screen=text contradict each other; leave one out.");
-    config.serial ??= "stdio";
     return false;
   }
   const onTerminal = process.stdout.isTTY && process.stdin.isTTY && options.screen !== "none";

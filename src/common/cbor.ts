@@ -234,7 +234,9 @@ class Reader {
 
   #raw(length: number): Uint8Array<ArrayBuffer> {
     const at = this.#take(length);
-    return this.#bytes.slice(at, at + length) as Uint8Array<ArrayBuffer>;
+    const copy = new Uint8Array(length);
+    copy.set(this.#bytes.subarray(at, at + length));
+    return copy;
   }
 
   #string(length: number): string {

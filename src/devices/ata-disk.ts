@@ -29,9 +29,9 @@ const MAX_SECTORS = 256;
 const MAX_SECTORS_EXT = 65536;
 /** Most sectors that are asked of the host at once; a multiple of every block of Read and Write Multiple. */
 const MAX_PIECE = 2048;
-/** Guest time of a command and of each sector in it, ns. */
-const COMMAND_LATENCY = 30_000;
-const SECTOR_LATENCY = 500;
+/** Guest time of a command and of each sector in it, ns: no drive's, since guests only wait longer than the host needs. */
+const COMMAND_LATENCY = 20_000;
+const SECTOR_LATENCY = 10;
 const READY = ATA_STATUS.DRDY | ATA_STATUS.DSC;
 /** Diagnostic code of a device that works (9.12). */
 const DIAGNOSTIC_OK = 0x01;

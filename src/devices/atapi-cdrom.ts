@@ -37,8 +37,9 @@ const SENSE_KEY_SHIFT = 4;
 const MAX_BYTE_COUNT = 0xfffe;
 /** Sectors that are asked of the host at once. */
 const MAX_PIECE = 512;
-const COMMAND_LATENCY = 30_000;
-const SECTOR_LATENCY = 2_000;
+/** Guest time of a command that reads and of each sector in it, ns, as with disks. */
+const COMMAND_LATENCY = 20_000;
+const SECTOR_LATENCY = 40;
 const DEFAULT_DMA_MODE = TRANSFER_MODE.MULTIWORD | 2;
 
 /**

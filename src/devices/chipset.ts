@@ -21,6 +21,8 @@ export interface ChipsetOptions {
   readonly shadow: ShadowControl;
   /** Bytes of RAM. */
   readonly memory: number;
+  /** Subsystem of the host bridge: by it firmware made for QEMU knows that it finds a firmware configuration device. */
+  readonly subsystem?: { readonly vendor: number; readonly device: number } | undefined;
   /** A line to an ISA interrupt; each call makes a new source. */
   readonly irq: (irq: number) => InterruptLine;
   /** Bus-master engines of the IDE channels. */
@@ -39,14 +41,14 @@ export interface Chipset {
 }
 
 export function createChipset(options: ChipsetOptions): Chipset {
-  const { bus, clock, irq, power } = options;
+  const { bus, clock, irq, power, subsystem } = options;
   const resetControl = new ResetControl({ reset: options.reset });
   const pci = new PciBus({
     bus,
     pirq: Array.from({ length: PIRQ_COUNT }, (_, i) => ({ set: (level: boolean) => isa.setPirq(i, level) })),
     resetControl,
   });
-  const host = new I440fx({ pci, shadow: options.shadow, memory: options.memory });
+  const host = new I440fx({ pci, shadow: options.shadow, memory: options.memory, ...(subsystem && { subsystem }) });
   const isa: Piix3Isa = new Piix3Isa({ pci, irq });
   const ide = new Piix3Ide({ pci, engines: options.engines });
   const { ADDRESS, DATA, COUNT } = PCI_PORTS;

@@ -28,8 +28,8 @@ export const PIRQ_POSSIBLE = [5, 10, 11] as const;
 export const SCI_IRQ = 9;
 
 /** Ports that firmware gives the power management function: 64 of them, and 16 of its SMBus host. */
-export const PM_BASE = 0x600;
-export const SMBUS_BASE = 0x700;
+export const PM_BASE = 0xb000;
+export const SMBUS_BASE = 0xb100;
 
 /** Ports of the power management function that stand still: SMI command and status. */
 export const SMI_COMMAND_PORT = 0xb2;

@@ -11,9 +11,13 @@ import type {
   IoBus,
   MmioDevice,
   PortDevice,
+  ProcessorRegisters,
   ShadowControl,
   Stateful,
 } from "../hypervisor/device.ts";
+import { HPET_SIZE, Hpet } from "../hypervisor/hpet.ts";
+import { IO_APIC_SIZE, IoApic } from "../hypervisor/io-apic.ts";
+import type { LocalApic } from "../hypervisor/local-apic.ts";
 import { Mc146818 } from "../hypervisor/mc146818.ts";
 import { Pic8259 } from "../hypervisor/pic8259.ts";
 import { Pit8254 } from "../hypervisor/pit8254.ts";
@@ -22,10 +26,13 @@ import type { AcpiPm, SleepState } from "./acpi-pm.ts";
 import { type Chipset, createChipset } from "./chipset.ts";
 import { Dma8237 } from "./dma8237.ts";
 import { Fdc82077 } from "./fdc82077.ts";
+import { FwCfg, type FwCfgDeps } from "./fw-cfg.ts";
 import { I8042 } from "./i8042.ts";
 import { IdeChannel } from "./ide.ts";
+import { DEFAULT_KEYMAP, type KeymapName, keymapOf } from "./keymaps.ts";
+import { LineSelector } from "./line-selector.ts";
 import { type BootDevice, fillCmos } from "./pc-cmos.ts";
-import { CMOS_S3_RESUME, SERIAL } from "./pc-layout.ts";
+import { CMOS_S3_RESUME, gsiOf, HPET_BASE, IO_APIC, SERIAL, TIMER_GSI } from "./pc-layout.ts";
 import type { PciBus } from "./pci/pci-bus.ts";
 import { VgaPci, type VgaWindows } from "./pci/vga-pci.ts";
 import { Ps2Keyboard } from "./ps2-keyboard.ts";
@@ -33,6 +40,7 @@ import { Ps2Mouse } from "./ps2-mouse.ts";
 import { DebugPort, FerrLatch, PortA, PortB, PostPort } from "./system-ports.ts";
 import { Typist } from "./typist.ts";
 import { Uart16550 } from "./uart16550.ts";
+import { VmMouse } from "./vmmouse.ts";
 
 /** Interrupt inputs. */
 const IRQ = { TIMER: 0, KEYBOARD: 1, FLOPPY: 6, RTC: 8, MOUSE: 12, FERR: 13 } as const;
@@ -42,6 +50,7 @@ const IDE = [
   { name: "ide0", base: 0x1f0, control: 0x3f6, irq: 14 },
   { name: "ide1", base: 0x170, control: 0x376, irq: 15 },
 ] as const;
+const BACKDOOR = { name: "vmware", base: 0x5658, count: 4 } as const;
 const VGA = {
   PORTS: 0x3b0,
   PORT_COUNT: 0x30,
@@ -74,15 +83,27 @@ export interface PcOptions {
   readonly reset: (hard: boolean) => void;
   /** Sleeping states; the machine has no ACPI where this is left out. */
   readonly power?: { sleep(state: SleepState): void; wake(state: SleepState): void } | undefined;
+  /** The processor's local APIC; with it comes an I/O APIC. */
+  readonly apic?: LocalApic | undefined;
+  /** High precision event timers are there. */
+  readonly hpet?: boolean;
   /** Up to two drives; a drive may be empty. */
   readonly floppies: readonly FloppyDrive[];
   /** hda to hdd: disks and CD drives. */
   readonly units: readonly (IdeUnit | undefined)[];
   /** Transmitted bytes of COM1–COM4; a port without a sink is not there. */
   readonly serial: readonly (ByteSink | undefined)[];
+  /** Layout of the keyboard that text is typed on. */
+  readonly keymap?: KeymapName;
+  /** Registers of the processor, for VMware's backdoor; without them there is none. */
+  readonly registers?: ProcessorRegisters;
   readonly vga: PcVideo & Partial<Stateful<unknown>>;
   /** The display's BIOS, for its expansion ROM. */
   readonly vgaRom?: Uint8Array;
+  /** What a firmware configuration device has for firmware that knows one; without it there is no such device. */
+  readonly firmwareItems?: Pick<FwCfgDeps, "items" | "files">;
+  /** Messages of firmware, on port 402h. */
+  readonly firmwareDebug?: ByteSink;
   /** Bytes written to port E9h. */
   readonly debug?: ByteSink;
   /** Added to the wall clock, ms: the guest's idea of local time. */
@@ -102,6 +123,8 @@ export interface Pc {
   readonly controller: I8042;
   readonly keyboard: Ps2Keyboard;
   readonly mouse: Ps2Mouse;
+  /** The absolute pointer of VMware's backdoor, where that is. */
+  readonly pointer: VmMouse | undefined;
   /** Types text on the keyboard. */
   readonly typist: Typist;
   /** COM1–COM4; undefined where there is none. */
@@ -125,6 +148,10 @@ export interface Pc {
   resume(): void;
 }
 
+/** Where firmware looks for its configuration device, once the host bridge has told that there is one. */
+const FW_CFG_PORTS = { SELECTOR: 0x510, DMA: 0x514 } as const;
+const QEMU_SUBSYSTEM = { vendor: 0x1af4, device: 0x1100 } as const;
+
 const NO_SINK: ByteSink = { write() {} };
 
 /** The part of a device that begins `shift` ports after its first. */
@@ -141,28 +168,50 @@ const isStateful = (device: PcVideo & Partial<Stateful<unknown>>): device is PcV
 /** Build the devices, claim their ports and memory, and fill in CMOS. Throws VmxonError("config") when a claim overlaps. */
 export function createPc(options: PcOptions): Pc {
   const { bus, clock, memory, vga } = options;
+  const { apic } = options;
+  const ioApic = apic && new IoApic({ ...IO_APIC, send: (message) => apic.receive(message) });
   const pic: Pic8259 = new Pic8259({
     intr: options.intr,
+    input: (irq, level) => ioApic?.setInput(gsiOf(irq), level),
     acknowledged: (irq) => {
       if (irq === IRQ.TIMER) pit.acknowledged();
     },
   });
+  const timerLine = new LineSelector(pic.line(IRQ.TIMER));
+  const clockLine = new LineSelector(pic.line(IRQ.RTC));
   const pit: Pit8254 = new Pit8254({
     clock,
-    irq0: pic.line(IRQ.TIMER),
+    irq0: timerLine.first,
     ...(options.maxCatchUp !== undefined && { maxCatchUp: options.maxCatchUp }),
   });
-  const irq8 = pic.line(IRQ.RTC);
   const rtc = new Mc146818({
     clock,
     irq8: {
       set: (level) => {
-        irq8.set(level);
+        clockLine.first.set(level);
         if (level) chipset.pm?.alarm();
       },
     },
     wallOffsetMs: options.wallOffsetMs ?? 0,
   });
+  if (apic && ioApic) {
+    apic.onEoi = (vector) => ioApic.endOfInterrupt(vector);
+    apic.onAcknowledge = (vector) => {
+      if (ioApic.leads(TIMER_GSI, vector)) pit.acknowledged();
+    };
+    bus.claimMmio({ name: "ioapic", base: IO_APIC.base, size: IO_APIC_SIZE, device: ioApic });
+  }
+  const hpet = options.hpet
+    ? new Hpet({
+        clock,
+        route: (input, level) => ioApic?.setInput(input, level),
+        legacy: (timer, level) => (timer === 0 ? timerLine : clockLine).second.set(level),
+        replace: (replaced) => {
+          for (const line of [timerLine, clockLine]) line.replace(replaced);
+        },
+      })
+    : undefined;
+  if (hpet) bus.claimMmio({ name: "hpet", base: HPET_BASE, size: HPET_SIZE, device: hpet });
   const dma = new Dma8237({ memory });
   const a20 = new A20Gate(options.a20);
   const keyboard = new Ps2Keyboard({ clock, activity: () => chipset.pm?.attention() });
@@ -176,7 +225,9 @@ export function createPc(options: PcOptions): Pc {
     keyboard,
     mouse,
   });
-  const typist = new Typist({ clock, keyboard });
+  const pointer = options.registers && new VmMouse({ registers: options.registers, nudge: () => mouse.nudge() });
+  if (pointer) bus.claimPorts({ ...BACKDOOR, device: pointer, usesRegisters: true });
+  const typist = new Typist({ clock, keyboard, keymap: keymapOf(options.keymap ?? DEFAULT_KEYMAP) });
   const portA = new PortA({ a20, reset: () => options.reset(false) });
   const portB = new PortB({ clock, pit });
   const post = new PostPort();
@@ -199,7 +250,9 @@ export function createPc(options: PcOptions): Pc {
     engines: ide.map(({ busMaster }) => busMaster),
     reset: options.reset,
     power: options.power,
+    subsystem: options.firmwareItems && QEMU_SUBSYSTEM,
   });
+  const fwCfg = options.firmwareItems && new FwCfg({ memory, ...options.firmwareItems });
   const uarts = SERIAL.map(({ irq }, i) => {
     const sink = options.serial[i];
     return sink && new Uart16550({ clock, irq: pic.line(irq), sink });
@@ -221,6 +274,7 @@ export function createPc(options: PcOptions): Pc {
     ["dma2", 0xc0, 0x20, dma.second],
     ["ferr", 0xf0, 2, ferr],
     ["debug", 0xe9, 1, new DebugPort(options.debug ?? NO_SINK)],
+    ["firmware-debug", 0x402, 1, new DebugPort(options.firmwareDebug ?? NO_SINK)],
     ["fdc", 0x3f0, 6, fdc],
     ["fdc", 0x3f7, 1, shifted(fdc, 7)],
     ["elcr", 0x4d0, 2, pic.elcr],
@@ -234,6 +288,10 @@ export function createPc(options: PcOptions): Pc {
   bus.claimPorts({ name: "vga", base: VGA.PORTS, count: VGA.PORT_COUNT, device: vga.ports });
   bus.claimMmio({ name: "vga", base: VGA.MEMORY, size: VGA.MEMORY_SIZE, device: vga.memory });
   bus.claimPorts({ name: "vga", base: VGA.DISPI, count: VGA.DISPI_COUNT, device: vga.dispiPorts, width: 2 });
+  if (fwCfg) {
+    bus.claimPorts({ name: "fw-cfg", base: FW_CFG_PORTS.SELECTOR, count: 2, device: fwCfg.ports, width: 2 });
+    bus.claimPorts({ name: "fw-cfg-dma", base: FW_CFG_PORTS.DMA, count: 8, device: fwCfg.dma });
+  }
 
   fillCmos(rtc, {
     memory: memory.size,
@@ -243,9 +301,13 @@ export function createPc(options: PcOptions): Pc {
   });
 
   const devices: (readonly [string, Stateful<unknown>])[] = [
+    ...(apic && ioApic ? [["apic", apic] as const, ["ioapic", ioApic] as const] : []),
     ["pic", pic],
+    ["timer-line", timerLine],
+    ["clock-line", clockLine],
     ["pit", pit],
     ["rtc", rtc],
+    ...(hpet ? [["hpet", hpet] as const] : []),
     ["dma", dma],
     ["a20", a20],
     ["port61", portB],
@@ -256,12 +318,14 @@ export function createPc(options: PcOptions): Pc {
     ["keyboard", keyboard],
     ["mouse", mouse],
     ["typist", typist],
+    ...(pointer ? [["vmmouse", pointer] as const] : []),
     ["fdc", fdc],
     ...IDE.map(({ name }, i) => [name, ide[i]!] as const),
     ...SERIAL.flatMap(({ name }, i) => (uarts[i] ? [[name, uarts[i]] as const] : [])),
   ];
   devices.push(...chipset.devices, ["vga-pci", new VgaPci({ pci: chipset.pci, vga, rom: options.vgaRom })]);
   if (isStateful(vga)) devices.push(["vga", vga]);
+  if (fwCfg) devices.push(["fw-cfg", fwCfg]);
   const resetAll = (except: ReadonlySet<unknown>): void => {
     for (const [, device] of devices) if (!except.has(device)) device.reset();
     if (!isStateful(vga)) vga.reset();
@@ -275,6 +339,7 @@ export function createPc(options: PcOptions): Pc {
     controller,
     keyboard,
     mouse,
+    pointer,
     typist,
     uarts,
     fdc,

@@ -66,6 +66,8 @@ export interface Ps2MouseState {
   buttons: number;
   /** Buttons in the last packet. */
   reported: number;
+  /** A packet is due without news. */
+  nudged: boolean;
   reportAt: number;
   batAt: number;
 }
@@ -89,6 +91,7 @@ function powerOn(): Ps2MouseState {
     dz: 0,
     buttons: 0,
     reported: 0,
+    nudged: false,
     reportAt: -1,
     batAt: -1,
   };
@@ -139,9 +142,15 @@ export class Ps2Mouse implements Ps2Device, Stateful<Ps2MouseState> {
     this.schedule();
   }
 
+  /** Send a packet that says nothing, so that a driver with another source of news looks there. */
+  nudge(): void {
+    this.s.nudged = true;
+    this.schedule();
+  }
+
   private get moved(): boolean {
     const s = this.s;
-    return s.dx !== 0 || s.dy !== 0 || (s.dz !== 0 && s.id !== ID.PLAIN) || s.buttons !== s.reported;
+    return s.nudged || s.dx !== 0 || s.dy !== 0 || (s.dz !== 0 && s.id !== ID.PLAIN) || s.buttons !== s.reported;
   }
 
   private get streaming(): boolean {
@@ -176,6 +185,7 @@ export class Ps2Mouse implements Ps2Device, Stateful<Ps2MouseState> {
       (Math.abs(x) > MAX_DELTA ? PACKET.X_OVERFLOW : 0) |
       (Math.abs(y) > MAX_DELTA ? PACKET.Y_OVERFLOW : 0);
     s.reported = s.buttons;
+    s.nudged = false;
     s.packet.push(flags, clamp(x, -MAX_DELTA, MAX_DELTA) & 0xff, clamp(y, -MAX_DELTA, MAX_DELTA) & 0xff);
     if (s.id === ID.PLAIN) {
       s.dz = 0;

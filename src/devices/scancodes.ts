@@ -1,7 +1,9 @@
 /**
- * Keys of a PC keyboard by `KeyboardEvent.code`, their scan codes in sets 1, 2 and 3, and the US layout for typing text.
+ * Keys of a PC keyboard by `KeyboardEvent.code`, their scan codes in sets 1, 2 and 3, and how text becomes keys.
  * IBM PS/2 Hardware Interface TR, keyboard section; Microsoft, "Keyboard Scan Code Specification" 1.3a.
  */
+
+import type { Keymap } from "./keymaps.ts";
 
 /** First byte of a two-byte scan code. */
 export const EXTENDED = 0xe0;
@@ -255,88 +257,14 @@ export interface KeyEvent {
   readonly down: boolean;
 }
 
-/** Keys of the US layout whose characters are not letters: code, character, character with Shift. */
-const US_SYMBOLS: readonly (readonly [string, string, string])[] = [
-  ["Backquote", "`", "~"],
-  ["Digit1", "1", "!"],
-  ["Digit2", "2", "@"],
-  ["Digit3", "3", "#"],
-  ["Digit4", "4", "$"],
-  ["Digit5", "5", "%"],
-  ["Digit6", "6", "^"],
-  ["Digit7", "7", "&"],
-  ["Digit8", "8", "*"],
-  ["Digit9", "9", "("],
-  ["Digit0", "0", ")"],
-  ["Minus", "-", "_"],
-  ["Equal", "=", "+"],
-  ["BracketLeft", "[", "{"],
-  ["BracketRight", "]", "}"],
-  ["Backslash", "\\", "|"],
-  ["Semicolon", ";", ":"],
-  ["Quote", "'", '"'],
-  ["Comma", ",", "<"],
-  ["Period", ".", ">"],
-  ["Slash", "/", "?"],
-];
-
-/** Characters typed by one key of their own. */
-const US_PLAIN: readonly (readonly [string, string])[] = [
-  [" ", "Space"],
-  ["\n", "Enter"],
-  ["\r", "Enter"],
-  ["\t", "Tab"],
-  ["\b", "Backspace"],
-  ["\x1b", "Escape"],
-  ["\x7f", "Delete"],
-];
-
-/** A key and the modifier held with it. */
-interface Stroke {
-  readonly code: string;
-  readonly modifier: string | undefined;
-}
-
-function usLayout(): Map<string, Stroke> {
-  const strokes = new Map<string, Stroke>();
-  const add = (character: string, code: string, modifier?: string): void => {
-    if (!strokes.has(character)) strokes.set(character, { code, modifier });
-  };
-  for (const [character, code] of US_PLAIN) add(character, code);
-  for (const [code, plain, shifted] of US_SYMBOLS) {
-    add(plain, code);
-    add(shifted, code, "ShiftLeft");
-  }
-  for (let i = 0; i < 26; i++) {
-    const letter = String.fromCharCode(0x61 + i);
-    const code = `Key${letter.toUpperCase()}`;
-    add(letter, code);
-    add(letter.toUpperCase(), code, "ShiftLeft");
-    // Control characters that no key of their own types: ^A is Control and A.
-    add(String.fromCharCode(1 + i), code, "ControlLeft");
-  }
-  add("\x1c", "Backslash", "ControlLeft");
-  add("\x1d", "BracketRight", "ControlLeft");
-  add("\x1e", "Digit6", "ControlLeft");
-  add("\x1f", "Minus", "ControlLeft");
-  return strokes;
-}
-
-const US_LAYOUT = usLayout();
-
-/** True when the US layout types this character. */
-export function isTypeable(character: string): boolean {
-  return US_LAYOUT.has(character);
-}
-
-/** Key events that type `text` on the US layout; characters without a key are left out. A line end is Enter. */
-export function* textToKeys(text: string): Generator<KeyEvent> {
+/** Key events that type `text` with a keymap; characters without a key are left out. A line end is Enter. */
+export function* textToKeys(text: string, keymap: Keymap): Generator<KeyEvent> {
   for (const character of text.replaceAll("\r\n", "\n")) {
-    const stroke = US_LAYOUT.get(character);
-    if (stroke === undefined) continue;
-    if (stroke.modifier !== undefined) yield { code: stroke.modifier, down: true };
-    yield { code: stroke.code, down: true };
-    yield { code: stroke.code, down: false };
-    if (stroke.modifier !== undefined) yield { code: stroke.modifier, down: false };
+    for (const { code, modifiers } of keymap.get(character) ?? []) {
+      for (const modifier of modifiers) yield { code: modifier, down: true };
+      yield { code, down: true };
+      yield { code, down: false };
+      for (const modifier of modifiers.toReversed()) yield { code: modifier, down: false };
+    }
   }
 }

@@ -3,7 +3,8 @@ import { VmxonError } from "../common/errors.ts";
 import type { Clock, Timer } from "../hypervisor/clock.ts";
 import type { Stateful } from "../hypervisor/device.ts";
 import { restoreTimer, timerState } from "../hypervisor/timer-state.ts";
-import { isKey, isTypeable, type KeyEvent, textToKeys } from "./scancodes.ts";
+import type { Keymap } from "./keymaps.ts";
+import { isKey, type KeyEvent, textToKeys } from "./scancodes.ts";
 
 /** Guest time between two key events, ns: 100 characters a second, which interrupt handlers of 1981 keep up with. */
 const KEY_INTERVAL = 5e6;
@@ -24,12 +25,12 @@ export interface TypistState {
 
 /** A queue of key events in front of a keyboard. */
 export class Typist implements Stateful<TypistState> {
-  private readonly deps: { readonly clock: Clock; readonly keyboard: TypedKeyboard };
+  private readonly deps: { readonly clock: Clock; readonly keyboard: TypedKeyboard; readonly keymap: Keymap };
   private readonly timer: Timer;
   private events: KeyEvent[] = [];
   private played = 0;
 
-  constructor(deps: { readonly clock: Clock; readonly keyboard: TypedKeyboard }) {
+  constructor(deps: { readonly clock: Clock; readonly keyboard: TypedKeyboard; readonly keymap: Keymap }) {
     this.deps = deps;
     this.timer = deps.clock.timer(() => this.play());
   }
@@ -40,19 +41,19 @@ export class Typist implements Stateful<TypistState> {
   }
 
   /**
-   * Queue `text`, typed on the US layout. Throws VmxonError("usage") when the layout lacks a character or the queue has no
-   * room; nothing is typed then.
+   * Queue `text`. Throws VmxonError("usage") when the layout lacks a character or the queue has no room; nothing is typed
+   * then.
    */
   type(text: string): void {
     for (const character of text) {
-      if (!isTypeable(character)) {
+      if (!this.deps.keymap.has(character)) {
         throw new VmxonError(
           "usage",
-          `cannot type ${JSON.stringify(character)}: the US keyboard layout has no key for it`,
+          `cannot type ${JSON.stringify(character)}: the keyboard layout (keymap=…) has no key for it`,
         );
       }
     }
-    this.enqueue([...textToKeys(text)]);
+    this.enqueue([...textToKeys(text, this.deps.keymap)]);
   }
 
   /** Queue a chord: the keys go down in order and up in reverse. Throws VmxonError("usage") for an unknown key. */

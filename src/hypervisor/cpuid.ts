@@ -1,16 +1,16 @@
 /**
  * CPU models: what CPUID says of each, and so which instructions decode. A model reports what the processor implements of
- * the product it is named after, and nothing else: no APIC, MTRR, PAT or machine check. SDM 2A CPUID.
+ * the product it is named after, and nothing else: no MTRR, PAT or machine check. SDM 2A CPUID.
  */
 import type { CpuIdentity } from "../processor/cpu.ts";
 
 /** Feature bits by the names that instruction rows use: leaf 1 EDX and ECX, leaf 80000001h EDX. */
 const FEATURES = {
   edx: {
-    fpu: 0, vme: 1, de: 2, pse: 3, tsc: 4, msr: 5, pae: 6, cx8: 8, sep: 11, pge: 13, cmov: 15, clfsh: 19, mmx: 23,
+    fpu: 0, vme: 1, de: 2, pse: 3, tsc: 4, msr: 5, pae: 6, cx8: 8, apic: 9, sep: 11, pge: 13, cmov: 15, clfsh: 19, mmx: 23,
     fxsr: 24, sse: 25, sse2: 26,
   },
-  ecx: { sse3: 0, ssse3: 9, sse4_1: 19, sse4_2: 20, movbe: 22, popcnt: 23 },
+  ecx: { sse3: 0, ssse3: 9, sse4_1: 19, sse4_2: 20, movbe: 22, popcnt: 23, tsc_deadline: 24 },
   extended: { nx: 20 },
 } as const; // biome-ignore format: a table
 
@@ -31,14 +31,14 @@ const VENDOR = "GenuineIntel";
 /** CLFLUSH line, in units of 8 bytes, at bit 8 of leaf 1 EBX. */
 const CLFLUSH_LINE = 8 << 8;
 const BASIC_486: readonly Feature[] = ["fpu", "vme"];
-const PENTIUM: readonly Feature[] = [...BASIC_486, "de", "pse", "tsc", "msr", "cx8"];
+const PENTIUM: readonly Feature[] = [...BASIC_486, "de", "pse", "tsc", "msr", "cx8", "apic"];
 const PENTIUM_MMX: readonly Feature[] = [...PENTIUM, "mmx"];
 const PENTIUM_2: readonly Feature[] = [...PENTIUM_MMX, "pae", "sep", "pge", "cmov", "fxsr"];
 const PENTIUM_3: readonly Feature[] = [...PENTIUM_2, "sse"];
 const PENTIUM_4: readonly Feature[] = [...PENTIUM_3, "sse2", "clfsh"];
 const CORE_2: readonly Feature[] = [...PENTIUM_4, "sse3", "ssse3", "nx"];
 const NEHALEM: readonly Feature[] = [...CORE_2, "sse4_1", "sse4_2", "popcnt"];
-const MAX: readonly Feature[] = [...NEHALEM, "movbe"];
+const MAX: readonly Feature[] = [...NEHALEM, "movbe", "tsc_deadline"];
 
 type Descriptors = NonNullable<CpuModel["descriptors"]>;
 
@@ -109,23 +109,27 @@ function describeCaches({ descriptors }: CpuModel): CpuidResult {
 /** Answers given before: guests ask the same again and again. */
 const answers = new Map<string, CpuidResult>();
 
-/** Registers that CPUID returns for `leaf`; leaves beyond the last answer as the highest basic one does (SDM 2A). */
-export function cpuid(name: CpuModelName, leaf: number): CpuidResult {
-  const key = `${name} ${leaf}`;
+/**
+ * Registers that CPUID returns for `leaf`; leaves beyond the last answer as the highest basic one does (SDM 2A). `apic`: the
+ * local APIC is there, and enabled.
+ */
+export function cpuid(name: CpuModelName, leaf: number, apic = true): CpuidResult {
+  const key = `${name} ${leaf} ${apic}`;
   let answer = answers.get(key);
   if (!answer) {
     // A guest may ask for any of four billion leaves.
     if (answers.size > MAX_ANSWERS) answers.clear();
-    answer = describe(name, leaf);
+    answer = describe(name, leaf, apic);
     answers.set(key, answer);
   }
   return answer;
 }
 
-function describe(name: CpuModelName, leaf: number): CpuidResult {
+function describe(name: CpuModelName, leaf: number, apic: boolean): CpuidResult {
   const chosen: CpuModel = CPU_MODELS[name];
   const { brand, features, descriptors, signature } = chosen;
   const highest = descriptors ? 2 : 1;
+  const hidden = apic ? { ecx: 0, edx: 0 } : { ecx: 1 << FEATURES.ecx.tsc_deadline, edx: 1 << FEATURES.edx.apic };
   const at = leaf >>> 0;
   if (at >= EXTENDED && brand !== "") {
     if (at === EXTENDED) return { ...ZERO, eax: LAST_BRAND | 0 };
@@ -146,8 +150,8 @@ function describe(name: CpuModelName, leaf: number): CpuidResult {
       return {
         eax: signature,
         ebx: features.has("clfsh") ? CLFLUSH_LINE : 0,
-        ecx: bits(FEATURES.ecx, features),
-        edx: bits(FEATURES.edx, features),
+        ecx: bits(FEATURES.ecx, features) & ~hidden.ecx,
+        edx: bits(FEATURES.edx, features) & ~hidden.edx,
       };
     default:
       return describeCaches(chosen);

@@ -78,6 +78,14 @@ export interface InterruptLine {
   set(level: boolean): void;
 }
 
+/** Registers of the processor that makes an access, for a device that is asked through them. Values are unsigned. */
+export interface ProcessorRegisters {
+  eax: number;
+  ebx: number;
+  ecx: number;
+  edx: number;
+}
+
 /** The port bus as a bus master or the firmware sees it. */
 export interface PortIo {
   in(port: number, size: AccessSize): number;
@@ -118,6 +126,8 @@ export interface PortRange {
    * consecutive ports, lowest first. 4 when absent.
    */
   readonly width?: AccessSize;
+  /** The device looks at {@link ProcessorRegisters}: the guest is left for each access. */
+  readonly usesRegisters?: boolean;
 }
 
 /** A claim on guest-physical memory. */
@@ -163,12 +173,18 @@ export interface IoBus extends PortIo {
   movableMmio(range: Omit<MmioRange, "base">, order: number): Placement;
 }
 
-/** What stands between interrupt lines and the vCPU: the 8259 pair now, an APIC later. */
+/** What stands between interrupt lines and the vCPU: the 8259 pair, or a local APIC before it. */
 export interface InterruptController {
   /** Line of an IRQ input, 0–15. Inputs of several devices on one line are OR-ed. */
   line(irq: number): InterruptLine;
-  /** True while an interrupt waits for the processor (the INTR output). */
+  /** True while an interrupt waits for the processor (the INTR output), or a non-maskable one. */
   readonly pending: boolean;
   /** Interrupt acknowledge cycle: the vector to deliver. Only called while `pending` … a spurious vector otherwise. */
   acknowledge(): number;
+  /** A non-maskable interrupt waits; absent: there are none. */
+  readonly nmi?: boolean;
+  /** While `nmi`: a maskable one waits, too. */
+  readonly maskable?: boolean;
+  /** The processor takes the non-maskable interrupt. */
+  acknowledgeNmi?(): void;
 }

@@ -49,7 +49,7 @@ function advance(domain: HvmDomain): void {
 
 function handleCpuid(domain: HvmDomain): undefined {
   const { cpu } = domain;
-  const { eax, ebx, ecx, edx } = cpuid(domain.cpuModel, cpu.gpr(0));
+  const { eax, ebx, ecx, edx } = cpuid(domain.cpuModel, cpu.gpr(0), domain.apic?.enabled === true);
   cpu.setGpr(0, eax);
   cpu.setGpr(3, ebx);
   cpu.setGpr(1, ecx);
@@ -65,7 +65,7 @@ function handleHlt(domain: HvmDomain): undefined {
 
 function handleRdmsr(domain: HvmDomain): undefined {
   const { cpu } = domain;
-  const value = readMsr(cpu, cpu.gpr(1) >>> 0);
+  const value = readMsr(cpu, cpu.gpr(1) >>> 0, domain.apicMsrs);
   if (value === undefined) {
     injectGp(domain);
     return;
@@ -78,7 +78,7 @@ function handleRdmsr(domain: HvmDomain): undefined {
 function handleWrmsr(domain: HvmDomain): undefined {
   const { cpu } = domain;
   const value = (BigInt(cpu.gpr(2) >>> 0) << 32n) | BigInt(cpu.gpr(0) >>> 0);
-  if (writeMsr(cpu, cpu.gpr(1) >>> 0, value)) advance(domain);
+  if (writeMsr(cpu, cpu.gpr(1) >>> 0, value, domain.apicMsrs)) advance(domain);
   else injectGp(domain);
 }
 

@@ -19,11 +19,19 @@ import {
 } from "../processor/memory-map.ts";
 import { PAGE_ACCESS } from "../processor/paging.ts";
 import { Processor } from "../processor/processor.ts";
-import { BLOCKING, CR0 } from "../processor/registers.ts";
+import { BLOCKING, CR0, VECTOR } from "../processor/registers.ts";
 import { restoreVcpu, type VcpuState, vcpuState, vcpuStateProblem } from "../processor/vcpu-state.ts";
 import type { Timer } from "./clock.ts";
 import { type CpuModelName, cpuIdentity, DEFAULT_CPU_MODEL } from "./cpuid.ts";
-import type { DeviceMemory, GuestMemory, InterruptController, InterruptLine, MmioDevice } from "./device.ts";
+import {
+  type DeviceMemory,
+  type GuestMemory,
+  type InterruptController,
+  type InterruptLine,
+  type MmioDevice,
+  OVER_RAM,
+  type ProcessorRegisters,
+} from "./device.ts";
 import { DomainDeviceMemory, MachineMemory, PrivateDeviceMemory } from "./device-memory.ts";
 import { DirectWindow } from "./direct-window.ts";
 import {
@@ -42,7 +50,9 @@ import type { Lasting, Rom, ServiceContext } from "./firmware-service.ts";
 import type { InitialState } from "./initial-state.ts";
 import { InlineAccesses } from "./inline-ports.ts";
 import { DomainIoBus } from "./io-bus.ts";
+import { APIC_SIZE, LocalApic } from "./local-apic.ts";
 import { Lockstep } from "./lockstep.ts";
+import { type ApicMsrs, timeStamp } from "./msrs.ts";
 import { PhysicalMap } from "./physical-map.ts";
 import { type DomainProfile, RunProfile } from "./run-profile.ts";
 import type { StopReason } from "./stop-reason.ts";
@@ -61,6 +71,13 @@ const ACCESSES_AN_ENTRY = 4;
 /** Basic exit reasons are below this; the upper bits of a reason say how it came about. */
 const EXIT_REASONS = 64;
 const REASON_MASK = EXIT_REASONS - 1;
+/** Type of an NMI in event injection (SDM 3C 25.8.3), and instructions between two tries while one is being served. */
+const NMI_TYPE = 2;
+const NMI_POLL = 100;
+/** Family in a signature; those before this one have no IA32_APIC_BASE. */
+const FAMILY_SHIFT = 8;
+const FAMILY_MASK = 0xf;
+const FIRST_APIC_BASE = 6;
 const DEFAULT_WALL_TIME = Date.UTC(2026, 0, 1);
 
 export interface HvmDomainOptions {
@@ -75,6 +92,8 @@ export interface HvmDomainOptions {
   readonly cpuModel?: CpuModelName;
   /** Stop at the first difference between compiled code and the interpreter: see `lockstep.ts`. */
   readonly lockstep?: boolean;
+  /** A local APIC, where the model has one. Default: none. */
+  readonly apic?: boolean;
   /** Measure where time goes, at some cost: see {@link HvmDomain.profile}. */
   readonly profile?: boolean;
 }
@@ -120,7 +139,10 @@ export class HvmDomain {
   readonly cpu: Cpu;
   readonly processor: Processor;
   readonly cpuModel: CpuModelName;
-  /** The vCPU's INTR pin. */
+  /** The vCPU's local APIC, and the MSRs by which the model reaches it. */
+  readonly apic: LocalApic | undefined;
+  readonly apicMsrs: ApicMsrs | undefined;
+  /** The vCPU's INTR pin; that of its local APIC, LINT0, where there is one. */
   readonly intr: InterruptLine;
   /** Called on every reset, after memory and vCPU and before the first instruction. */
   onReset: (() => void) | undefined;
@@ -188,11 +210,25 @@ export class HvmDomain {
       this.#lasting = undefined;
       lasting?.done();
     });
-    this.intr = {
+    const wake: InterruptLine = {
       set: (level) => {
         if (level) this.#wake?.();
       },
     };
+    const identity = cpuIdentity(this.cpuModel);
+    this.apic =
+      options.apic && identity.has("apic")
+        ? new LocalApic({
+            clock: this.clock,
+            timeStamp: () => timeStamp(this.cpu),
+            intr: wake,
+            place: (device) => this.bus.movableMmio({ name: "apic", size: APIC_SIZE, device }, OVER_RAM),
+          })
+        : undefined;
+    const { apic } = this;
+    const family = (identity.signature >> FAMILY_SHIFT) & FAMILY_MASK;
+    if (apic && family >= FIRST_APIC_BASE) this.apicMsrs = { apic, deadline: identity.has("tsc_deadline") };
+    this.intr = apic ? { set: (level) => apic.lint0Changed(level) } : wake;
     this.cpu.onFerr = () => this.onFerr();
     this.physical = new PhysicalMap(this.cpu, this.bus, options.memory);
     const devices = MACHINE + Math.max(options.memory, HOLE.end);
@@ -210,6 +246,11 @@ export class HvmDomain {
     this.#registers = new FirmwareRegisters(this.cpu, (level) => this.setA20(level));
   }
 
+  /** The vCPU's registers, for devices that are asked through them. */
+  get registers(): ProcessorRegisters {
+    return this.#registers;
+  }
+
   /** What turns interrupt lines into vectors; none while the domain is being built. */
   get controller(): InterruptController | undefined {
     return this.#controller;
@@ -222,7 +263,8 @@ export class HvmDomain {
   }
 
   setInterruptController(controller: InterruptController): void {
-    this.#controller = controller;
+    this.apic?.connect(controller);
+    this.#controller = this.apic ?? controller;
   }
 
   /** Open or close the gate of address line 20. */
@@ -467,6 +509,7 @@ export class HvmDomain {
 
   #powerOn(): void {
     this.processor.reset();
+    this.apic?.reset();
     this.#setControls();
     this.#halted = false;
     this.#asleep = false;
@@ -557,7 +600,9 @@ export class HvmDomain {
     const inline = this.#inline;
     for (let i = 0; i < ENTRIES; i += 1 + inline.served / ACCESSES_AN_ENTRY) {
       const { processor } = this;
-      const budget = processor.alone ? 1 : Math.ceil(this.clock.budget());
+      let budget = processor.alone ? 1 : Math.ceil(this.clock.budget());
+      // No exit tells when the handler of the one before is over.
+      if (this.#controller?.nmi) budget = Math.min(budget, NMI_POLL);
       const before = processor.instructions;
       this.cpu.i32[WORD.preemptionTimer] = budget;
       inline.begin(Math.ceil((ENTRIES - i) * ACCESSES_AN_ENTRY));
@@ -610,6 +655,7 @@ export class HvmDomain {
   #offerInterrupt(): void {
     const controller = this.#controller;
     if (!controller?.pending) return;
+    if (controller.nmi && (this.#offerNmi(controller) || !controller.maskable)) return;
     const { cpu } = this;
     const open =
       (cpu.i32[WORD.eflags]! & EFLAGS.IF) !== 0 &&
@@ -623,6 +669,21 @@ export class HvmDomain {
     this.#halted = false;
     cpu.i32[WORD.entryInterruptionInfo] = INTERRUPTION.valid | controller.acknowledge();
     cpu.i32[WORD.procControls] = cpu.i32[WORD.procControls]! & ~PROC.interruptWindow;
+  }
+
+  /** Give the vCPU a non-maskable interrupt; false while it takes none. */
+  #offerNmi(controller: InterruptController): boolean {
+    const { cpu } = this;
+    if (
+      cpu.i32[WORD.interruptibility]! & (BLOCKING.NMI | BLOCKING.STI | BLOCKING.MOV_SS) ||
+      cpu.i32[WORD.pendingDebug]! !== 0 ||
+      cpu.i32[WORD.entryInterruptionInfo]! & INTERRUPTION.valid
+    )
+      return false;
+    this.#halted = false;
+    cpu.i32[WORD.entryInterruptionInfo] = INTERRUPTION.valid | (NMI_TYPE << INTERRUPTION.typeShift) | VECTOR.NMI;
+    controller.acknowledgeNmi?.();
+    return true;
   }
 
   /** A write to the firmware port: true when it came from a ROM stub and was served. */

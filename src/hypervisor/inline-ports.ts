@@ -51,7 +51,7 @@ export class InlineAccesses implements InlinePorts {
   }
 
   accepts(port: number): boolean {
-    return port !== FIRMWARE_PORT;
+    return port !== FIRMWARE_PORT && !this.#host.bus.usesRegisters(port);
   }
 
   read(pc: number, port: number, bytes: AccessSize): number {
@@ -94,6 +94,7 @@ export class InlineAccesses implements InlinePorts {
   #interrupt(): boolean {
     const { controller, processor } = this.#host;
     if (!controller?.pending) return false;
+    if (controller.nmi) return true;
     const { cpu } = processor;
     if (cpu.i32[WORD.eflags]! & EFLAGS.IF) return true;
     cpu.set("procControls", cpu.get("procControls") | PROC.interruptWindow);

@@ -126,6 +126,11 @@ export class DomainIoBus implements IoBus {
     this.onPagesChanged(first, Math.ceil((range.base + range.size) / PAGE) - first);
   }
 
+  /** Whether the device at a port is asked through the processor's registers. */
+  usesRegisters(port: number): boolean {
+    return this.#ports[port]?.usesRegisters === true;
+  }
+
   /** The device that answers at a port, if any. */
   deviceAt(port: number): PortDevice | undefined {
     return this.#ports[port]?.device;

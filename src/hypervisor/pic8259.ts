@@ -231,6 +231,8 @@ export interface Pic8259State {
 export interface Pic8259Deps {
   /** The INTR output: true while an interrupt waits. */
   readonly intr: InterruptLine;
+  /** Told of the level of each input (0–15), sources OR-ed: an I/O APIC has the same ones. */
+  readonly input?: (irq: number, level: boolean) => void;
   /** Told which IRQ (0–15) the processor or a poll has just taken; the timer paces late ticks by it. */
   readonly acknowledged?: (irq: number) => void;
 }
@@ -301,6 +303,7 @@ export class Pic8259 implements InterruptController, Stateful<Pic8259State> {
     this.sources[source] = level;
     const high = (this.asserted[irq] = this.asserted[irq]! + (level ? 1 : -1));
     this.chips[irq < 8 ? 0 : 1].setInput(irq & 7, high > 0);
+    this.deps.input?.(irq, high > 0);
     this.update();
   }
 

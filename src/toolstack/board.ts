@@ -3,6 +3,9 @@ import type { Board, ProcessorIdentity } from "../firmware/board.ts";
 import { type CpuModelName, cpuid } from "../hypervisor/cpuid.ts";
 import type { ResolvedConfig } from "./config.ts";
 
+/** CPUID.1:EDX: the processor has a local APIC. */
+const FEATURE_APIC = 1 << 9;
+
 /** What CPUID tells of a processor model. */
 export function processorIdentity(model: CpuModelName): ProcessorIdentity {
   const { eax, edx } = cpuid(model, 1);
@@ -16,13 +19,14 @@ export function processorIdentity(model: CpuModelName): ProcessorIdentity {
 
 /** The machine with these serial ports. */
 export function describeBoard(config: ResolvedConfig, serial: readonly boolean[]): Board {
+  const processor = processorIdentity(config.cpuModel);
   return {
     memory: config.memory,
     acpi: config.acpi,
-    apic: false,
-    hpet: false,
+    apic: config.apic && (processor.features & FEATURE_APIC) !== 0,
+    hpet: config.hpet,
     floppy: true,
     serial,
-    processor: processorIdentity(config.cpuModel),
+    processor,
   };
 }

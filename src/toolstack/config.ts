@@ -1,5 +1,6 @@
 /** A domain's configuration: one table of keys, from which the library's types, `key=value` words and the help are made. */
 import { VmxonError } from "../common/errors.ts";
+import { DEFAULT_KEYMAP, KEYMAP_NAMES, type KeymapName } from "../devices/keymaps.ts";
 import type { BlockBackend } from "../hypervisor/backend.ts";
 import { CPU_MODEL_NAMES, type CpuModelName, DEFAULT_CPU_MODEL } from "../hypervisor/cpuid.ts";
 import { DEFAULT_COMPILER } from "../processor/compiler/compiler.ts";
@@ -57,12 +58,19 @@ export const CONFIG_SCHEMA = {
   hdd: { type: "image", help: "second disk of the second IDE channel" },
   cdrom: { type: "image", help: "CD or DVD image, in a drive that is hdc" },
   boot: { type: "text", help: "order of boot devices: a floppy, c disk, d CD; default ac, with a CD drive acd" },
+  bios: {
+    type: "image",
+    help: "system BIOS instead of the built-in one: a file, or seabios or bochs where Debian puts them",
+  },
+  vgabios: { type: "image", help: "display BIOS instead of the built-in one: a file, seabios or lgpl" },
   boot_menu: {
     type: "integer",
     initial: "0",
     help: "milliseconds that the BIOS waits for F12 or Esc, which show the boot menu",
   },
   acpi: { type: "flag", initial: "1", help: "power management: ACPI timer, sleep states, power button" },
+  apic: { type: "flag", initial: "1", help: "local and I/O APIC, where the processor model has one" },
+  hpet: { type: "flag", initial: "1", help: "high precision event timers" },
   snapshot: { type: "flag", initial: "0", help: "1: writes to images are kept in memory and thrown away" },
   kernel: { type: "image", help: "Linux bzImage or multiboot kernel to boot directly" },
   ramdisk: { type: "images", help: "the kernel's initial ramdisk; multiboot modules, separated by commas" },
@@ -70,6 +78,13 @@ export const CONFIG_SCHEMA = {
   root: { type: "text", help: "added to the command line as root=…" },
   extra: { type: "text", help: "added to the command line" },
   serial: { type: "texts", help: "where COM1 (and COM2) lead: stdio, file:NAME or none" },
+  keymap: {
+    type: "choice",
+    choices: KEYMAP_NAMES,
+    initial: DEFAULT_KEYMAP,
+    help: "layout of the keyboard that the guest is set to, for typed text",
+  },
+  vmmouse: { type: "flag", initial: "1", help: "0: without the absolute pointer of VMware's backdoor (port 5658h)" },
   clock: {
     type: "choice",
     choices: ["real", "instructions"],
@@ -134,8 +149,13 @@ export interface ResolvedConfig {
   readonly memory: number;
   readonly cpuModel: CpuModelName;
   readonly acpi: boolean;
+  readonly apic: boolean;
+  readonly hpet: boolean;
   readonly drives: Readonly<Partial<Record<DriveName, DriveConfig>>>;
   readonly boot: readonly BootDevice[];
+  /** Firmware instead of the built-in one. */
+  readonly bios: ImageSource | undefined;
+  readonly vgaBios: ImageSource | undefined;
   /** How long the BIOS waits for the boot menu's key, ms. */
   readonly bootMenuMs: number;
   readonly snapshot: boolean;
@@ -144,6 +164,8 @@ export interface ResolvedConfig {
   readonly commandLine: string;
   /** Target of COM1 and COM2; undefined is none. */
   readonly serial: readonly (string | undefined)[];
+  readonly keymap: KeymapName;
+  readonly vmmouse: boolean;
   readonly clock: "real" | "instructions";
   /** Executions until code is compiled; 0: never. */
   readonly compileAfter: number;
@@ -386,6 +408,10 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
   }
   const compileAfter = reader.integer("compile_after");
   if (compileAfter < 0) throw new VmxonError("config", `compile_after=${compileAfter}: must be 0 or more`);
+  const bios = reader.image("bios");
+  if (bios !== undefined && kernel !== undefined) {
+    throw new VmxonError("config", "a kernel is entered by the built-in BIOS; leave out bios= or the kernel");
+  }
   const bootMenuMs = reader.integer("boot_menu");
   if (bootMenuMs < 0 || bootMenuMs > LONGEST_MENU_MS) {
     throw new VmxonError("config", `boot_menu=${bootMenuMs}: must be from 0 to ${LONGEST_MENU_MS} milliseconds`);
@@ -398,14 +424,20 @@ export function resolveConfig(config: DomainConfig): ResolvedConfig {
     memory: reader.size("memory"),
     cpuModel: reader.choice<CpuModelName>("cpuid"),
     acpi: reader.flag("acpi"),
+    apic: reader.flag("apic"),
+    hpet: reader.flag("hpet"),
     drives: found,
     boot: bootOrder(reader.text("boot") ?? (hasCdDrive ? "acd" : "ac")),
+    bios,
+    vgaBios: reader.image("vgabios"),
     bootMenuMs,
     snapshot: reader.flag("snapshot"),
     kernel,
     ramdisk,
     commandLine,
     serial: serialTargets(reader.texts("serial")),
+    keymap: reader.choice<KeymapName>("keymap"),
+    vmmouse: reader.flag("vmmouse"),
     clock,
     compileAfter,
     lockstep: reader.choice<"none" | "lockstep">("check") === "lockstep",

@@ -1,15 +1,18 @@
 /** A domain: one virtual PC, from its configuration to its end. The library's main class. */
 import { VmxonError } from "../common/errors.ts";
+import { keymapOf } from "../devices/keymaps.ts";
 import type { DomainProfile } from "../hypervisor/run-profile.ts";
 import type { StopReason } from "../hypervisor/stop-reason.ts";
 import { type DomainConfig, type ResolvedConfig, resolveConfig, type StopAction } from "./config.ts";
 import { DomainMedia } from "./domain-media.ts";
 import { Emitter, type Event } from "./events.ts";
+import { openFirmware } from "./firmware.ts";
 import { type Host, NO_HOST, type SerialTarget } from "./host.ts";
 import { openKernel } from "./kernel.ts";
 import { Keyboard } from "./keyboard.ts";
 import { buildMachine, type Machine, type MachineOptions } from "./machine.ts";
 import { MediaBuilder } from "./media-builder.ts";
+import { Mouse } from "./mouse.ts";
 import type { SaveSink, SaveSource } from "./saved/container.ts";
 import { SavedDomain, type RestoreOptions as SavedOptions } from "./saved/restore.ts";
 import { type DomainParts, saveDomain } from "./saved/save.ts";
@@ -26,6 +29,8 @@ export interface RestoreOptions extends CreateOptions, SavedOptions {}
 export interface SaveOptions {
   /** Name and version of the program, for messages of the one that restores. */
   readonly program?: string;
+  /** What becomes of the domain, which does nothing more before that: it goes on (default), pauses, or is destroyed. */
+  readonly afterwards?: "continue" | "pause" | "destroy";
 }
 
 export interface CreateOptions {
@@ -45,6 +50,7 @@ export interface ExitCount {
 export class Domain implements AsyncDisposable {
   readonly name: string;
   readonly keyboard: Keyboard;
+  readonly mouse: Mouse;
   readonly screen: Screen;
   /** COM1 and COM2. */
   readonly serial: readonly SerialPort[];
@@ -95,7 +101,13 @@ export class Domain implements AsyncDisposable {
     this.onReset = parts.resetDone.event;
     this.onNotice = parts.noticed.event;
     this.screen = new Screen({ display: machine.display, waiter });
-    this.keyboard = new Keyboard({ queue: machine.keyQueue, port: machine.keyboard, waiter });
+    this.keyboard = new Keyboard({
+      queue: machine.keyQueue,
+      port: machine.keyboard,
+      waiter,
+      keymap: keymapOf(config.keymap),
+    });
+    this.mouse = new Mouse({ port: machine.mouse, display: machine.display, waiter });
     this.exited = new Promise((resolve) => {
       this.#resolveExited = resolve;
     });
@@ -128,8 +140,8 @@ export class Domain implements AsyncDisposable {
    * opened by their names; those that had none must be given again in `options.config`. Rejects with VmxonError("state") for
    * what is no saved domain, is damaged, or does not fit; nothing was changed then.
    */
-  static async restore(source: SaveSource, options: RestoreOptions = {}): Promise<Domain> {
-    const saved = await SavedDomain.open(source, options);
+  static async restore(source: SaveSource | SavedDomain, options: RestoreOptions = {}): Promise<Domain> {
+    const saved = source instanceof SavedDomain ? source : await SavedDomain.open(source, options);
     const domain = await Domain.#build(saved.given, saved.config, options, true);
     try {
       await saved.load(domain.#parts);
@@ -154,6 +166,7 @@ export class Domain implements AsyncDisposable {
       notices.push(message);
     };
     const loadKernel = await openKernel(resolved, host);
+    const firmware = await openFirmware(resolved, host);
     const builder = new MediaBuilder({ host, config: resolved, notice });
     const { floppies, units } = await builder.build();
     const targets: SerialTarget[] = [];
@@ -164,6 +177,7 @@ export class Domain implements AsyncDisposable {
         floppies,
         units,
         loadKernel,
+        firmware,
         generator: host.generator,
         transmit: (port, byte) => serial[port]?.transmit(byte),
         resetDone: () => resetDone.fire(),
@@ -202,6 +216,11 @@ export class Domain implements AsyncDisposable {
     }
   }
 
+  /** The last 64 KB that firmware and guest wrote to the debug ports 402h and E9h. */
+  get firmwareLog(): string {
+    return this.#machine.firmwareLog();
+  }
+
   get state(): DomainState {
     return this.#state;
   }
@@ -209,6 +228,11 @@ export class Domain implements AsyncDisposable {
   /** What a person should know about how the domain was built (a write-protected floppy, say). */
   get notices(): readonly string[] {
     return this.#notices;
+  }
+
+  /** Bytes of RAM. */
+  get memory(): number {
+    return this.#config.memory;
   }
 
   /** Let the guest run. Returns at once; `exited` tells the end. Under the instruction clock it begins in the next turn. */
@@ -288,8 +312,8 @@ export class Domain implements AsyncDisposable {
   }
 
   /**
-   * Write the domain to a stream. The guest stands still meanwhile, and goes on then: who wants it to go on elsewhere
-   * destroys it. Rejects with VmxonError("usage") when it is not running, or with what kept the stream from taking it.
+   * Write the domain to a stream. The guest stands still meanwhile. Rejects with VmxonError("usage") when it is not running,
+   * or with what kept the stream from taking it; the domain goes on then.
    */
   async saveTo(sink: SaveSink, options: SaveOptions = {}): Promise<void> {
     if (this.#state !== "running" && this.#state !== "paused")
@@ -297,6 +321,8 @@ export class Domain implements AsyncDisposable {
     const release = await this.#machine.hold();
     try {
       await saveDomain(this.#parts, sink, options.program ?? "the library");
+      if (options.afterwards === "destroy") this.#machine.destroy();
+      else if (options.afterwards === "pause") this.pause();
     } finally {
       release();
     }

@@ -1,5 +1,5 @@
 /** The keyboard as programs use it: text and chords, at a pace that guests can follow, and single keys. */
-import { isTypeable, textToKeys } from "../devices/scancodes.ts";
+import type { Keymap } from "../devices/keymaps.ts";
 import { parseChord } from "./keys.ts";
 import type { Waiter } from "./waiter.ts";
 
@@ -7,7 +7,7 @@ import type { Waiter } from "./waiter.ts";
 export interface KeyQueue {
   /** Key events not yet played. */
   readonly pending: number;
-  /** Throws VmxonError("usage") for characters that a US keyboard does not have. */
+  /** Throws VmxonError("usage") for characters that the keyboard does not have. */
   type(text: string): void;
   /** Keys go down in order and up in reverse. */
   press(codes: readonly string[]): void;
@@ -22,15 +22,17 @@ export class Keyboard {
   readonly #queue: KeyQueue;
   readonly #port: KeyboardPort;
   readonly #waiter: Waiter;
+  readonly #keymap: Keymap;
 
-  constructor(deps: { queue: KeyQueue; port: KeyboardPort; waiter: Waiter }) {
+  constructor(deps: { queue: KeyQueue; port: KeyboardPort; waiter: Waiter; keymap: Keymap }) {
+    this.#keymap = deps.keymap;
     this.#queue = deps.queue;
     this.#port = deps.port;
     this.#waiter = deps.waiter;
   }
 
   /**
-   * Type text on a US keyboard; "\n" is Enter. Resolves when all of it was typed, or the domain has stopped. Throws
+   * Type text on a keyboard of the configured layout; "\n" is Enter. Resolves when all of it was typed, or the domain has stopped. Throws
    * VmxonError("usage"), and types nothing, for characters that such a keyboard does not have.
    */
   type(text: string): Promise<void> {
@@ -51,9 +53,8 @@ export class Keyboard {
 
   /** A character from a terminal, with keys held (KeyboardEvent codes). Characters without a key are left out. */
   character(character: string, held: readonly string[]): void {
-    if (!isTypeable(character)) return;
-    const codes = [...textToKeys(character)].filter((event) => event.down).map((event) => event.code);
-    this.#queue.press([...held, ...codes]);
+    for (const { code, modifiers } of this.#keymap.get(character) ?? [])
+      this.#queue.press([...held, ...modifiers, code]);
   }
 
   /** One key went down or up now, as in a keyboard event. */

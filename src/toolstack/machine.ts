@@ -2,7 +2,9 @@
 import { VmxonError } from "../common/errors.ts";
 import { createPc, type PcOptions } from "../devices/pc.ts";
 import { Vga, VIDEO_MEMORY_SIZE } from "../devices/vga/vga.ts";
+import { firmwareItems } from "../firmware/fw-cfg-items.ts";
 import { romBios } from "../firmware/rombios/rom.ts";
+import type { Rom } from "../firmware/service.ts";
 import { vgaBios } from "../firmware/vgabios/rom.ts";
 import { buildMemoryMap, loadFirmware } from "../firmware/vmxloader.ts";
 import type { CdMedium, Display, FloppyDrive, IdeUnit } from "../hypervisor/backend.ts";
@@ -17,9 +19,12 @@ import { vcpuState } from "../processor/vcpu-state.ts";
 import { describeBoard } from "./board.ts";
 import type { ResolvedConfig } from "./config.ts";
 import type { ExitCount } from "./domain.ts";
+import type { FirmwareFiles } from "./firmware.ts";
+import { FirmwareLog } from "./firmware-log.ts";
 import type { KernelLoader } from "./kernel.ts";
 import type { KeyboardPort, KeyQueue } from "./keyboard.ts";
 import type { LoadedKernel } from "./loader.ts";
+import type { MousePort } from "./mouse.ts";
 import { shapeProblem } from "./saved/shape.ts";
 import { hashPlain } from "./state-hash.ts";
 
@@ -38,6 +43,7 @@ export interface Machine {
   readonly display: Display;
   readonly keyboard: KeyboardPort;
   readonly keyQueue: KeyQueue;
+  readonly mouse: MousePort;
   /** Bytes for the guest, one function for each serial port: it returns how many were taken. */
   readonly serialInputs: readonly ((bytes: Uint8Array) => number)[];
   /** Trays of the CD drives among hda to hdd, by number. */
@@ -53,6 +59,8 @@ export interface Machine {
   exitCounts(): ExitCount[];
   instructions(): number;
   profile(): DomainProfile | undefined;
+  /** See `Domain.firmwareLog`. */
+  firmwareLog(): string;
   /** See `Domain.stateHash`. */
   stateHash(): string;
   /** Have it stand still where its state can be taken; resolves with what lets it go on. See `HvmDomain.hold`. */
@@ -87,6 +95,7 @@ export interface MachineOptions {
   /** hda, hdb, hdc, hdd. */
   readonly units: readonly (IdeUnit | undefined)[];
   readonly loadKernel: KernelLoader | undefined;
+  readonly firmware: FirmwareFiles;
   /** See {@link Host.generator}. */
   readonly generator?: RegionGenerator | undefined;
   /** A byte that the guest sent on a serial port. */
@@ -97,6 +106,10 @@ export interface MachineOptions {
 
 /** KeyboardEvent code of the key that is no key of a PC's keyboard, but its power button. */
 const POWER_KEY = "Power";
+
+/** End of the address space, below which a BIOS from a file ends, and where option ROMs begin. */
+const TOP = 2 ** 32;
+const OPTION_ROM = 0xc0000;
 
 /** Where the BIOS keeps the position of the cursor: column, then row. */
 const BDA_CURSOR = 0x450;
@@ -115,11 +128,12 @@ function restoreDevice(name: string, device: Stateful<unknown>, state: unknown):
 }
 
 export function buildMachine(options: MachineOptions): Machine {
-  const { config, floppies, units, loadKernel } = options;
+  const { config, firmware, floppies, units, loadKernel } = options;
   const disks = units.map((unit) => (unit?.kind === "disk" ? unit : undefined));
   const hvm = new HvmDomain({
     memory: config.memory,
     clock: config.clock,
+    apic: config.apic,
     cpuModel: config.cpuModel,
     compiler: { ...DEFAULT_COMPILER, threshold: config.compileAfter, generator: options.generator },
     lockstep: config.lockstep,
@@ -128,7 +142,10 @@ export function buildMachine(options: MachineOptions): Machine {
   });
   const board = describeBoard(config, [true, true]);
   const memoryMap = buildMemoryMap(config.memory, board);
-  const displayBios = vgaBios();
+  const displayBios: Rom = firmware.vgaBios
+    ? { name: "vgabios", base: OPTION_ROM, image: firmware.vgaBios, services: new Map() }
+    : vgaBios();
+  const log = new FirmwareLog();
   const vga = new Vga({ clock: hvm.clock, memory: hvm.deviceMemory(VIDEO_MEMORY_SIZE) });
   const power: NonNullable<PcOptions["power"]> = {
     sleep: (state) => {
@@ -153,14 +170,22 @@ export function buildMachine(options: MachineOptions): Machine {
     a20: { set: (level) => hvm.setA20(level) },
     shadow: hvm.physical,
     reset: (hard) => guestReset(hard),
+    apic: hvm.apic,
+    hpet: config.hpet,
     power: config.acpi ? power : undefined,
     floppies,
     units,
     serial: [0, 1].map((port) => ({ write: (byte: number) => options.transmit(port, byte) })),
     vga,
-    vgaRom: displayBios.image,
+    // The Bochs BIOS reads a display's expansion ROM in a way that works on Bochs alone: others find it at C0000h.
+    ...(!firmware.bios && { vgaRom: displayBios.image }),
+    keymap: config.keymap,
+    ...(config.vmmouse && { registers: hvm.registers }),
     wallOffsetMs: config.wallOffset,
     bootOrder: config.boot,
+    debug: log,
+    firmwareDebug: log,
+    ...(firmware.bios && { firmwareItems: firmwareItems(board, config.bootMenuMs, displayBios.image) }),
   });
   hvm.setInterruptController(pc.pic);
   hvm.onFerr = () => pc.ferr.raise();
@@ -188,18 +213,22 @@ export function buildMachine(options: MachineOptions): Machine {
     hvm.enter(state);
   };
   const trays = units.map((_, i) => pc.ide[i >> 1]?.cdrom(i & 1)?.packets);
-  const bios = romBios({
-    floppies,
-    units,
-    memoryMap,
-    board,
-    bootMenuMs: config.bootMenuMs,
-    powerOff: () => hvm.powerOff(),
-    eject: (position) => trays[position]?.openTray(),
-    activity: { instructions: () => hvm.instructions(), displayGeneration: () => vga.guestGeneration },
-    ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
-  });
-  loadFirmware(hvm, [displayBios, bios]);
+  const builtIn = (): Rom =>
+    romBios({
+      floppies,
+      units,
+      memoryMap,
+      board,
+      bootMenuMs: config.bootMenuMs,
+      powerOff: () => hvm.powerOff(),
+      eject: (position) => trays[position]?.openTray(),
+      activity: { instructions: () => hvm.instructions(), displayGeneration: () => vga.guestGeneration },
+      ...(loadKernel && { directBoot: () => enterKernel(loadKernel) }),
+    });
+  if (firmware.bios) {
+    hvm.addRom({ name: "bios", base: TOP - firmware.bios.length, image: firmware.bios, services: new Map() });
+    loadFirmware(hvm, [displayBios]);
+  } else loadFirmware(hvm, [displayBios, builtIn()]);
   hvm.initialState = { mode: "real" };
   hvm.onReset = () => {
     if (resuming) pc.resume();
@@ -239,6 +268,13 @@ export function buildMachine(options: MachineOptions): Machine {
       type: (text) => pc.typist.type(text),
       press: (codes) => (codes.includes(POWER_KEY) ? powerButton() : pc.typist.press(codes)),
     },
+    mouse: {
+      get absolute() {
+        return pc.pointer?.absolute ?? false;
+      },
+      move: (dx, dy, dz, buttons) => pc.mouse.move(dx, dy, dz, buttons),
+      moveTo: (x, y, dz, buttons) => pc.pointer?.moveTo(x, y, dz, buttons),
+    },
     serialInputs: pc.uarts.map((uart) => (bytes: Uint8Array) => uart?.receive(bytes) ?? bytes.length),
     trays,
     async run() {
@@ -253,6 +289,7 @@ export function buildMachine(options: MachineOptions): Machine {
     exitCounts: () => hvm.exitCounts(),
     instructions: () => hvm.instructions(),
     profile: () => hvm.profile(),
+    firmwareLog: () => log.text(),
     stateHash: () =>
       hashPlain({
         time: hvm.clock.now(),

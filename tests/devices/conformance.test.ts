@@ -5,7 +5,8 @@ import fc from "fast-check";
 import { decode, encode } from "../../src/common/cbor.ts";
 import { createPc, type Pc } from "../../src/devices/pc.ts";
 import { Vga } from "../../src/devices/vga/vga.ts";
-import type { AccessSize } from "../../src/hypervisor/device.ts";
+import { type AccessSize, OVER_RAM } from "../../src/hypervisor/device.ts";
+import { APIC_SIZE, LocalApic } from "../../src/hypervisor/local-apic.ts";
 import { shapeProblem } from "../../src/toolstack/saved/shape.ts";
 import {
   FakeBus,
@@ -32,6 +33,12 @@ class Machine {
   readonly disks = [fakeDisk(1), fakeDisk(1, { readonly: true }), fakeDisk(1)];
   readonly cdrom = fakeCdrom(40);
   readonly vga = new Vga({ clock: this.clock, memory: videoMemory(VIDEO_MEMORY) });
+  readonly apic = new LocalApic({
+    clock: this.clock,
+    timeStamp: () => BigInt(this.clock.now()),
+    intr: new FakeLine(),
+    place: (device) => this.bus.movableMmio({ name: "apic", size: APIC_SIZE, device }, OVER_RAM),
+  });
   readonly pc: Pc;
 
   constructor() {
@@ -40,16 +47,21 @@ class Machine {
       bus: this.bus,
       memory: this.memory,
       clock: this.clock,
-      intr: new FakeLine(),
+      intr: { set: (level) => this.apic.lint0Changed(level) },
       a20: new FakeLine(),
       shadow: NO_SHADOW,
       reset() {},
       power: { sleep() {}, wake() {} },
+      apic: this.apic,
+      hpet: true,
       floppies: this.floppies,
       units: [...this.disks, this.cdrom],
       serial: [sink, sink],
       vga: this.vga,
+      // An access to VMware's backdoor identifies its pointer.
+      registers: { eax: 0x564d5868, ebx: 0x45414552, ecx: 41, edx: 0 },
     });
+    this.apic.connect(this.pc.pic);
     this.pc.ide.forEach(({ busMaster }, i) => {
       this.bus.claimPorts({ name: "bmide", base: BUS_MASTER + 8 * i, count: 8, device: busMaster });
     });
@@ -89,6 +101,7 @@ type Action =
   | { readonly kind: "key"; readonly code: string; readonly down: boolean }
   | { readonly kind: "mouse"; readonly dx: number; readonly buttons: number }
   | { readonly kind: "serial"; readonly count: number }
+  | { readonly kind: "memory"; readonly writes: readonly (readonly [gpa: number, value: number])[] }
   | { readonly kind: "acknowledge" };
 
 type Script = readonly (readonly [port: number, value: number, size?: AccessSize])[];
@@ -381,6 +394,58 @@ const PORTS = new Machine().bus.ranges.flatMap(({ base, count }) => Array.from({
 
 const port = fc.constantFrom(...PORTS);
 const size = fc.constantFrom<AccessSize>(1, 1, 1, 2, 4);
+/** Registers of APICs and event timers. */
+const LOCAL = 0xfee00000;
+const gpa = fc.oneof(
+  fc.nat(0x3f).map((register) => LOCAL + register * 16),
+  fc.constantFrom(0xfec00000, 0xfec00010),
+  fc.nat(0x5f).map((word) => 0xfed00000 + word * 4),
+  fc.nat(0xfff).map((offset) => LOCAL + offset),
+);
+const MEMORY_SCRIPTS: readonly (readonly (readonly [gpa: number, value: number])[])[] = [
+  [[LOCAL + 0xf0, 0x1ff]],
+  [[LOCAL + 0xb0, 0]],
+  [
+    [LOCAL + 0xf0, 0x1ff],
+    [LOCAL + 0x320, 0x20040],
+    [LOCAL + 0x380, 0x10000],
+  ],
+  [
+    [LOCAL + 0xf0, 0x1ff],
+    [LOCAL + 0x320, 0x41],
+    [LOCAL + 0x380, 0x4000],
+  ],
+  [
+    [LOCAL + 0xf0, 0x1ff],
+    [LOCAL + 0x300, 0x40052],
+  ],
+  // I/O APIC: the timer by edge, interrupts 4 and 10 by level.
+  [
+    [0xfec00000, 0x14],
+    [0xfec00010, 0x30],
+  ],
+  [
+    [0xfec00000, 0x24],
+    [0xfec00010, 0x8061],
+    [0xfec00000, 0x18],
+    [0xfec00010, 0x8062],
+  ],
+  // Event timers: periodic in the place of the 8254; a level on input 20; the counter set.
+  [
+    [0xfed00100, 0x14c],
+    [0xfed00108, 0x4000],
+    [0xfed00108, 0x3000],
+    [0xfed00010, 3],
+  ],
+  [
+    [0xfed00140, 0x2806],
+    [0xfed00148, 0x9000],
+    [0xfed0014c, 0],
+    [0xfed00010, 1],
+  ],
+  [[0xfed000f0, 0x100]],
+  [[0xfed00020, 7]],
+];
 const KEYS = ["KeyA", "ArrowUp", "ShiftLeft", "Pause", "PrintScreen", "Enter"];
 
 const action: fc.Arbitrary<Action> = fc.oneof(
@@ -426,6 +491,19 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("serial" as const), count: fc.nat(40) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constantFrom("load" as const, "store" as const),
+      at: gpa,
+      size,
+      value: fc.nat(0xffff_ffff),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant("memory" as const), writes: fc.constantFrom(...MEMORY_SCRIPTS) }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("acknowledge" as const) }) },
 );
 
@@ -445,7 +523,7 @@ async function play(machine: Machine, actions: readonly Action[]): Promise<numbe
         seen.push(bus.load(act.at, act.size));
         break;
       case "store":
-        bus.store(act.at, act.value, act.size);
+        bus.store(act.at, act.value % 2 ** (8 * act.size), act.size);
         break;
       case "look": {
         const { width, height, rgba } = machine.vga.frame();
@@ -469,8 +547,11 @@ async function play(machine: Machine, actions: readonly Action[]): Promise<numbe
       case "serial":
         seen.push(pc.uarts[0]!.receive(new Uint8Array(act.count).fill(0x41)));
         break;
+      case "memory":
+        for (const [at, value] of act.writes) bus.store(at, value);
+        break;
       case "acknowledge":
-        if (pc.pic.pending) seen.push(pc.pic.acknowledge());
+        if (machine.apic.pending) seen.push(machine.apic.acknowledge());
         break;
     }
   }

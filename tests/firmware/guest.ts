@@ -122,6 +122,7 @@ export async function runGuest(program: string, options: GuestOptions = {}): Pro
     units: [],
     serial: [{ write() {} }],
     vga,
+    registers: domain.registers,
     bootOrder: options.bootOrder ?? ["floppy"],
     debug: { write },
   });

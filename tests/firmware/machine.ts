@@ -109,6 +109,7 @@ export class Machine {
       a20: { set: (level) => this.setA20(level) },
       shadow: NO_SHADOW,
       reset: () => {},
+      power: { sleep() {}, wake() {} },
       floppies,
       units: deps.units ?? [],
       serial: [{ write: (byte) => this.sent.push(byte) }],

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BDA } from "../../src/firmware/rombios/layout.ts";
-import { fakeDisk, fakeFloppy } from "../support/device-fakes.ts";
+import { fakeCdrom, fakeDisk, fakeFloppy } from "../support/device-fakes.ts";
 import { Machine } from "./machine.ts";
 
 function bootable(bytes: Uint8Array, mark: number): void {
@@ -179,4 +179,11 @@ test("a direct kernel is entered instead of booting", async () => {
   const machine = await new Machine({ directBoot: () => void entered++ }).post();
   await machine.trap("boot_start");
   assert.equal(entered, 1);
+});
+
+test("POST takes the news of a reset from CD drives: the first packet of a program is executed", async () => {
+  const { pc, bus } = await new Machine({ units: [undefined, undefined, undefined, fakeCdrom(20)] }).post();
+  const packets = pc.ide[1]!.cdrom(1)!.packets;
+  assert.equal(packets.execute(new Uint8Array(12)).kind, "done");
+  assert.equal(bus.in(0x376, 1), 0, "device 0, which is not there, is selected");
 });

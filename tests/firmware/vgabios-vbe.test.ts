@@ -119,6 +119,9 @@ test("4F02h sets modes of both kinds, and 4F03h tells which", () => {
   call(2, { bx: 0x4118 });
   int10({ ax: 3 });
   assert.equal(vga.text()?.columns, 80);
+  int10({ ax: 0x6a });
+  call(3);
+  assert.deepEqual([words()[0], vga.frame().width], [0x102, 800]);
   for (const bx of [0x1aa, 0x1ff, 0x4102, 0x4189, 0x7e]) assert.equal(call(2, { bx }), FAILED, bx.toString(16));
 });
 

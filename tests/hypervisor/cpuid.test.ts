@@ -63,8 +63,16 @@ test("leaves beyond the last answer as the highest basic one, brand strings only
   }
 });
 
-test("no APIC, no machine check, no PAT and no long mode are claimed", () => {
-  const absent = [7, 9, 12, 14, 16];
+test("an APIC is reported from the Pentium on, where there is one; its timer's deadlines where the model knows them", () => {
+  for (const model of CPU_MODEL_NAMES) {
+    const [there, away] = [true, false].map((apic) => cpuid(model, 1, apic));
+    assert.deepEqual([(there!.edx >> 9) & 1, (away!.edx >> 9) & 1], [model === "486" ? 0 : 1, 0], model);
+    assert.deepEqual([(there!.ecx >> 24) & 1, (away!.ecx >> 24) & 1], [model === "max" ? 1 : 0, 0], model);
+  }
+});
+
+test("no machine check, no PAT and no long mode are claimed", () => {
+  const absent = [7, 12, 14, 16];
   for (const model of CPU_MODEL_NAMES) {
     for (const bit of absent) assert.equal((cpuid(model, 1).edx >> bit) & 1, 0);
     assert.equal((cpuid(model, 0x80000001).edx >> 29) & 1, 0);

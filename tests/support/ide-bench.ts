@@ -8,10 +8,14 @@ import { FakeClock } from "./fake-clock.ts";
 export class IdeBench {
   readonly clock = new FakeClock();
   readonly irq = new FakeLine();
-  readonly memory = new FakeMemory(1 << 21);
+  readonly memory: FakeMemory;
   readonly ide: IdeChannel;
 
-  constructor(...units: (IdeUnit | undefined)[]) {
+  /** Two units at most; memory of another size may come before them. */
+  constructor(...parts: (FakeMemory | IdeUnit | undefined)[]) {
+    const [first] = parts;
+    const units = parts.filter((part) => !(part instanceof FakeMemory)) as (IdeUnit | undefined)[];
+    this.memory = first instanceof FakeMemory ? first : new FakeMemory(1 << 21);
     this.ide = new IdeChannel({ clock: this.clock, irq: this.irq, memory: this.memory, units });
   }
 

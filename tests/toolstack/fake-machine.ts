@@ -83,6 +83,11 @@ export class FakeMachine implements Machine {
       this.keyQueue.pending += codes.length;
     },
   };
+  readonly mouse = {
+    absolute: false,
+    move: (...moved: number[]) => void this.keys.push(`mouse ${moved.join()}`),
+    moveTo: (...at: number[]) => void this.keys.push(`pointer ${at.join()}`),
+  };
   readonly serialInputs = [0, 1].map(() => (bytes: Uint8Array) => {
     const taken = bytes.subarray(0, this.room);
     this.received.push(...taken);
@@ -144,6 +149,9 @@ export class FakeMachine implements Machine {
     ];
   }
 
+  firmwareLog(): string {
+    return "";
+  }
   profile(): undefined {}
 
   instructions(): number {

@@ -10,6 +10,7 @@ import {
   PCI_COMMAND,
   PCI_STATUS,
   type PciFunction,
+  type PciFunctionOptions,
   type PciFunctionState,
 } from "./pci-function.ts";
 
@@ -60,6 +61,8 @@ export interface I440fxDeps {
   readonly shadow: ShadowControl;
   /** Bytes of RAM. */
   readonly memory: number;
+  /** For firmware that looks for the machine it was made for. */
+  readonly subsystem?: PciFunctionOptions["subsystem"];
 }
 
 export class I440fx implements Stateful<PciFunctionState> {
@@ -69,7 +72,7 @@ export class I440fx implements Stateful<PciFunctionState> {
   #smram: number = SMRAM.BASE;
   readonly #attributes = new Uint8Array(SEGMENTS.length);
 
-  constructor({ pci, shadow, memory }: I440fxDeps) {
+  constructor({ pci, shadow, memory, subsystem }: I440fxDeps) {
     this.#shadow = shadow;
     const { device, function: number } = PCI_PLACE.HOST;
     this.#function = pci.add(device, number, {
@@ -78,6 +81,7 @@ export class I440fx implements Stateful<PciFunctionState> {
       device: 0x1237,
       revision: 2,
       classCode: 0x060000,
+      ...(subsystem && { subsystem }),
       command: { fixed: PCI_COMMAND.MEMORY | PCI_COMMAND.MASTER, writable: PCI_COMMAND.PARITY | PCI_COMMAND.SERR },
       status: PCI_STATUS.DEVSEL_MEDIUM | PCI_STATUS.FAST_BACK,
       registers: [

@@ -78,7 +78,8 @@ export class Picture {
       const end = Math.min(x + BLOCK, width);
       while (x < end && line[from + x] === pixels[to + x]) x++;
       if (x < end) {
-        pixels.set(line.subarray(from + x, from + end), to + x);
+        // No views of arrays: they would be garbage, one for each block.
+        for (; x < end; x++) pixels[to + x] = line[from + x]!;
         this.#blockStamps[y * this.#blocks + block] = this.#redraws;
         this.#lineStamps[y] = this.#redraws;
       }

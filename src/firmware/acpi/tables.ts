@@ -21,10 +21,11 @@ const OEM = { ID: "VMXON ", TABLE: "VMXONPC ", REVISION: 1, CREATOR: "VMXN", CRE
 const HEADER_BYTES = 36;
 const CHECKSUM_AT = 9;
 const ALIGNMENT = 16;
-const FACS_BYTES = 64;
+/** Length of the FACS, and what its address is a multiple of. */
+export const FACS_BYTES = 64;
 const FACS_VERSION = 1;
-const RSDP_BYTES = 36;
-const RSDP_1_BYTES = 20;
+/** Root pointer: its length, that of its first form, and offsets. */
+export const RSDP = { BYTES: 36, BYTES_1: 20, CHECKSUM: 8, RSDT: 16, XSDT: 24, CHECKSUM_2: 32 } as const;
 
 /** Offsets from the power management base, and lengths. */
 const PM = {
@@ -132,12 +133,19 @@ class Writer {
   }
 }
 
-/** Fixed description, in the form of ACPI 1.0 or of ACPI 2.0 and later (5.2.9). `facs` is an address. */
-function fadt(out: Writer, version: 1 | 3, dsdt: number, facs: number): number {
+/** Where the FACS is: at an address, or at an offset in the same block. */
+type FacsPlace = { readonly address: number } | { readonly offset: number };
+
+/** Fixed description, in the form of ACPI 1.0 or of ACPI 2.0 and later (5.2.9). */
+function fadt(out: Writer, version: 1 | 3, dsdt: number, facs: FacsPlace): number {
   const v3 = version === 3;
+  const putFacs = (size: 4 | 8): void => {
+    if ("address" in facs) out.put(facs.address, size);
+    else out.pointer(facs.offset, size);
+  };
   return out.table("FACP", version, () => {
     const start = out.here - HEADER_BYTES;
-    out.put(facs, 4);
+    putFacs(4);
     out.pointer(dsdt, 4);
     out.put(v3 ? 0 : 1, 1);
     out.put(v3 ? PROFILE_DESKTOP : 0, 1);
@@ -171,7 +179,7 @@ function fadt(out: Writer, version: 1 | 3, dsdt: number, facs: number): number {
     out.address(GAS.IO, 8, RESET.PORT);
     out.put(RESET.VALUE, 1);
     out.put(0, 3);
-    out.put(facs, 8);
+    putFacs(8);
     out.pointer(dsdt, 8);
     out.address(GAS.IO, 8 * PM.EVENT_BYTES, PM_BASE + PM.EVENT);
     out.address(GAS.IO, 0, 0);
@@ -228,9 +236,11 @@ function hpet(out: Writer): number {
   });
 }
 
-/** All tables but root pointer and FACS, whose address `facs` is. */
-export function acpiTables(board: Board, facs: number): TableBlock {
+/** All tables but the root pointer. `facsAddress` is where the FACS stands; without it the block begins with it. */
+export function acpiTables(board: Board, facsAddress?: number): TableBlock {
   const out = new Writer();
+  if (facsAddress === undefined) for (const byte of facsTable()) out.bytes.push(byte);
+  const facs = facsAddress === undefined ? { offset: 0 } : { address: facsAddress };
   const dsdt = out.table("DSDT", 1, () => {
     for (const byte of dsdtTerms(board)) out.bytes.push(byte);
   });
@@ -268,12 +278,12 @@ export function rootPointer(rsdt: number, xsdt: number): Uint8Array {
   out.text(OEM.ID);
   out.put(2, 1);
   out.put(rsdt, 4);
-  out.put(RSDP_BYTES, 4);
+  out.put(RSDP.BYTES, 4);
   out.put(xsdt, 8);
   out.put(0, 4);
   const bytes = Uint8Array.from(out.bytes);
-  bytes[8] = checksum(bytes.subarray(0, RSDP_1_BYTES));
-  bytes[32] = checksum(bytes);
+  bytes[RSDP.CHECKSUM] = checksum(bytes.subarray(0, RSDP.BYTES_1));
+  bytes[RSDP.CHECKSUM_2] = checksum(bytes);
   return bytes;
 }
 

@@ -61,8 +61,8 @@ function imageOn(backend: BlockBackend, start: number, size: number): BlockBacke
     readonly: true,
     read: (offset, target) => backend.read(start + offset, target),
     write: () => Promise.reject(new Error("a CD cannot be written")),
-    flush: () => Promise.resolve(),
     discard: () => Promise.resolve(),
+    flush: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
 }

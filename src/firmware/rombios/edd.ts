@@ -39,11 +39,13 @@ const DEVICE_PATH = {
   DEVICE: 26,
 } as const;
 
-const CHANNELS = [
+/** IDE channels, by half the position of a drive. */
+export const CHANNELS = [
   { base: 0x1f0, control: 0x3f6, irq: 14 },
   { base: 0x170, control: 0x376, irq: 15 },
 ] as const;
-const DEVICE_HEAD = { FIXED: 0xa0, LBA: 0x40, SLAVE: 0x10 } as const;
+/** Device/Head register. */
+export const DEVICE_HEAD = { FIXED: 0xa0, LBA: 0x40, SLAVE: 0x10 } as const;
 const EXTENSION_BYTES = 16;
 /** Options of the parameter table extension (EDD 3.0, table 11). */
 const EXTENSION_OPTIONS = {

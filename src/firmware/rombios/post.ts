@@ -5,6 +5,7 @@ import type { E820Entry } from "../../hypervisor/initial-state.ts";
 import { FACS_WAKING_VECTOR } from "../acpi/tables.ts";
 import { acpiPlaces, type Board } from "../board.ts";
 import type { Service } from "../service.ts";
+import { settleCdDrive } from "./atapi-post.ts";
 import { Call, type Label } from "./call.ts";
 import type { CdServices } from "./cdrom.ts";
 import { COMMAND_BYTE, CONTROLLER, prepare, STEP } from "./conversation.ts";
@@ -252,7 +253,10 @@ export function postServices(label: Label, deps: PostDeps): Readonly<Record<stri
       const call = new Call(context);
       call.stubZero = !romInitialized(call);
     },
-    post_disks: (context) => deps.disks.initialize(new Call(context)),
+    post_disks: (context) => {
+      for (const cd of deps.cds.drives) settleCdDrive(context.io, cd);
+      return deps.disks.initialize(new Call(context));
+    },
     post_finish: (context) => {
       const call = new Call(context);
       context.io.out(PORT.PIC1_DATA, 1, MASTER_MASK);

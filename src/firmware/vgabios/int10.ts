@@ -15,10 +15,16 @@ import { alternateSelect } from "./select.ts";
 import { soundBell, teletype, typeCharacter } from "./teletype.ts";
 import { readCell, scrollText, writeCells } from "./text.ts";
 import { vbe } from "./vbe.ts";
+import { hasDispi } from "./vbe-modes.ts";
+import { setModeNumber } from "./vbe-set.ts";
 
 const TELETYPE = 0x0e;
 /** AL after a mode set: what compatible BIOSes leave there, by kind of mode. */
 const MODE_SET = { EXTENDED: 0x20, STANDARD: 0x30, MODE_6: 0x3f } as const;
+/** VESA's number of 800 × 600 in sixteen colours from before VBE, what it is now, and its flag to leave memory alone. */
+const MODE_800_600 = 0x6a;
+const VBE_800_600 = 0x102;
+const VBE_NO_CLEAR = 0x8000;
 /** AH=13h, AL. */
 const STRING = { MOVE_CURSOR: 1, ATTRIBUTES: 2 } as const;
 
@@ -63,6 +69,10 @@ function currentMode(context: ServiceContext) {
 function changeMode(context: ServiceContext): void {
   const { cpu } = context;
   const number = al(cpu) & 0x7f;
+  if (number === MODE_800_600) {
+    if (hasDispi(context.io)) setModeNumber(context, VBE_800_600 | (al(cpu) & 0x80 ? VBE_NO_CLEAR : 0));
+    return;
+  }
   if (!setMode(context, al(cpu))) return;
   setLow(cpu, "eax", number > 7 ? MODE_SET.EXTENDED : number === 6 ? MODE_SET.MODE_6 : MODE_SET.STANDARD);
 }

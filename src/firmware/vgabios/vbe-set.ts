@@ -32,8 +32,12 @@ const DAC_BITS = { NARROW: 6, WIDE: 8 } as const;
 
 /** AX=4F02h: mode BX, of VBE or of the VGA. */
 export function setVbeMode(context: ServiceContext): boolean {
-  const { cpu, io } = context;
-  const request = bx(cpu);
+  return setModeNumber(context, bx(context.cpu));
+}
+
+/** Set a mode by what BX says in AX=4F02h; false when there is none such. */
+export function setModeNumber(context: ServiceContext, request: number): boolean {
+  const { io } = context;
   const number = request & MODE.NUMBER;
   const keep = (request & MODE.NO_CLEAR) !== 0;
   if (number < FIRST_NUMBER) return number < IN_RETRACE && setMode(context, number | (keep ? CONTROL.NO_CLEAR : 0));

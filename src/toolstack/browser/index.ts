@@ -13,6 +13,7 @@ export type { DomainState, ExitCount } from "../domain.ts";
 export type { EjectOptions, InsertOptions, RemovableDrive, RemovableName } from "../domain-media.ts";
 export type { Event, Subscription } from "../events.ts";
 export { MemoryBackend, OverlayBackend } from "../memory-backend.ts";
+export type { MouseButton } from "../mouse.ts";
 export type { SaveSink, SaveSource } from "../saved/container.ts";
 export type { RestoreOptions } from "../saved/restore.ts";
 export type { WaitOptions } from "../waiter.ts";

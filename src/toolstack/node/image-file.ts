@@ -1,8 +1,10 @@
 /** Image files in Node: read and written where they lie, made durable by fdatasync, locked while they may be written. */
+import { readSync, writeSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { VmxonError } from "../../common/errors.ts";
 import type { ImageFile } from "../images/image-file.ts";
 import { ImageLock } from "./image-lock.ts";
+import { QuickCalls } from "./quick-calls.ts";
 
 /** A file that is an image, or in which one lies. Writes at its end make it larger. */
 export class FileBackend implements ImageFile {
@@ -10,6 +12,7 @@ export class FileBackend implements ImageFile {
   readonly #name: string;
   readonly #file: FileHandle;
   readonly #lock: ImageLock | undefined;
+  readonly #quick = new QuickCalls();
   #size: number;
   /** A flush has failed: what was written before may be lost, and no later flush can say otherwise. */
   #broken: VmxonError | undefined;
@@ -27,6 +30,8 @@ export class FileBackend implements ImageFile {
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {
+    const { fd } = this.#file;
+    if (await this.#atOnce("read", target.length, () => readSync(fd, target, 0, target.length, offset))) return;
     for (let done = 0; done < target.length; ) {
       const { bytesRead } = await this.#attempt("read", () =>
         this.#file.read(target, done, target.length - done, offset + done),
@@ -40,7 +45,9 @@ export class FileBackend implements ImageFile {
 
   async write(offset: number, source: Uint8Array): Promise<void> {
     if (this.readonly) throw new VmxonError("io", `${this.#name} was opened read-only`);
-    for (let done = 0; done < source.length; ) {
+    const { fd } = this.#file;
+    const atOnce = await this.#atOnce("write", source.length, () => writeSync(fd, source, 0, source.length, offset));
+    for (let done = atOnce ? source.length : 0; done < source.length; ) {
       const { bytesWritten } = await this.#attempt("write", () =>
         this.#file.write(source, done, source.length - done, offset + done),
       );
@@ -82,7 +89,12 @@ export class FileBackend implements ImageFile {
     return blocks * STAT_BLOCK;
   }
 
-  async #attempt<T>(verb: string, work: () => Promise<T>): Promise<T> {
+  /** True when all `bytes` could be transferred by calling the system directly. */
+  async #atOnce(verb: string, bytes: number, call: () => number): Promise<boolean> {
+    return this.#quick.mayTry(bytes) && (await this.#attempt(verb, () => this.#quick.run(call))) === bytes;
+  }
+
+  async #attempt<T>(verb: string, work: () => T | Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (cause) {
