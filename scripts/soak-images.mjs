@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ROOT, say, setup } from "./setup.mjs";
 
-const IMAGES = 200;
+const IMAGES = 60;
 const OPERATIONS = 500;
 const KILLS = 200;
 /** Kills of the writer of one image. */
