@@ -11,7 +11,9 @@ import { HvmDomain } from "../../src/hypervisor/hvm-domain.ts";
 import type { StopReason } from "../../src/hypervisor/stop-reason.ts";
 import { SEG } from "../../src/isa/state.ts";
 import { DEFAULT_COMPILER } from "../../src/processor/compiler/compiler.ts";
+import { compareGuestStates, saveGuestState } from "../../src/processor/guest-state.ts";
 import { CR0, CR4, EFER } from "../../src/processor/registers.ts";
+import { restoreVcpu, vcpuState, vcpuStateProblem } from "../../src/processor/vcpu-state.ts";
 import { Random } from "../oracle/random.ts";
 import { testBoard } from "../support/board.ts";
 import { fakeDisk, fakeFloppy } from "../support/device-fakes.ts";
@@ -236,6 +238,23 @@ function programState(random: Random, domain: HvmDomain): void {
   cpu.updateMode();
 }
 
+/** What of a vCPU's state does not come back from a saved domain, if anything. */
+function lostState({ cpu, processor }: HvmDomain): string | undefined {
+  const before = saveGuestState(cpu);
+  const state = vcpuState(processor);
+  const problem = vcpuStateProblem(state);
+  if (problem !== undefined) return `a vCPU cannot be saved: ${problem}`;
+  restoreVcpu(processor, state);
+  const kept = new Set<string>([...Object.keys(state.general), ...Object.keys(state.registers)]);
+  const lost = compareGuestStates(before, saveGuestState(cpu)).find(
+    // Segments with their bounds (nothing is accessed by those of system segments), x87 and XMM registers, and whatever has a name in the state.
+    ({ name }) =>
+      /^[ECSDFG]S\.|^(?:LDTR|TR)\.(?:selector|base|limit|ar)|^R\d|^XMM|^eflags \(all\)/.test(name) ||
+      kept.has(name.replace(/\+\d+$/, "")),
+  );
+  return lost && `${lost.name} of a saved vCPU was ${lost.a}, and comes back as ${lost.b}`;
+}
+
 /** How guests run: as users' do, with all code compiled at once, or so with the interpreter beside it. */
 const ENGINES = {
   usual: {},
@@ -317,5 +336,5 @@ export async function runScenario(
   keys.arm(1_000_000);
   const reason = await domain.run();
   for (const [, device] of pc.devices) device.restore(device.state());
-  return { reason, instructions: domain.instructions(), defect: defectOf(reason.message) };
+  return { reason, instructions: domain.instructions(), defect: defectOf(reason.message) ?? lostState(domain) };
 }

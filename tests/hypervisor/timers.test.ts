@@ -44,3 +44,29 @@ test("a timer that its own call-back arms anew fires again, with the deadline it
   assert.deepEqual(seen, [10, 20, 30]);
   assert.equal(timer.deadline, Number.POSITIVE_INFINITY);
 });
+
+test("timers that were armed again after a restore fire in their old order, the outcomes of host work among them", () => {
+  const fired: string[] = [];
+  const make = () => {
+    const queue = new TimerQueue();
+    const timers = ["a", "b", "c"].map((name) => queue.timer(() => fired.push(name)));
+    const outcome = (name: string) => queue.outcome(() => fired.push(name));
+    return { queue, timers, outcome };
+  };
+  const before = make();
+  before.timers[2]!.arm(10);
+  before.outcome("work").arm(10);
+  before.timers[0]!.arm(10);
+  before.timers[1]!.arm(5);
+  const after = make();
+  // Devices arm their timers in an order of their own; somebody else has one more.
+  after.timers[0]!.arm(10);
+  after.timers[1]!.arm(5);
+  after.queue.timer(() => fired.push("other")).arm(10);
+  after.timers[2]!.arm(10);
+  after.outcome("work").arm(10);
+  after.queue.restore(before.queue.state());
+  assert.equal(after.queue.next, 5);
+  while (after.queue.fireOne(10));
+  assert.deepEqual(fired, ["b", "c", "work", "a", "other"]);
+});
