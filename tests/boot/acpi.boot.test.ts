@@ -1,4 +1,4 @@
-/** Debian's kernel takes the firmware's tables at their word: ACPI's interpreter, power button, suspend, power off. */
+/** Debian's kernel takes the firmware's tables at their word: ACPI's interpreter, suspend, the power button that wakes, power off. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Domain } from "../../src/index.ts";
@@ -25,7 +25,12 @@ async function withShell(
   await withDomain(config, async (domain) => {
     const [line] = domain.serial;
     assert.ok(line);
-    const [log] = await line.waitFor(/[\s\S]*INITRAMFS READY[\s\S]*# /, PATIENCE);
+    let log = "";
+    line.onData((bytes) => {
+      log += String.fromCharCode(...bytes);
+    });
+    await line.waitFor(/INITRAMFS READY/, PATIENCE);
+    await line.waitFor(/# /, PATIENCE);
     await use(
       (command, answer) => {
         line.write(`${command}\r`);
@@ -40,27 +45,16 @@ async function withShell(
 test("tables are taken without complaint, PCI interrupts are routed by ACPI, and S5 switches off", {
   skip,
 }, async () => {
-  await withShell(async (say, domain, log) => {
+  await withShell(async (_say, domain, log) => {
     assert.doesNotMatch(log, /ACPI (?:BIOS )?(?:Error|Warning)|Firmware Bug|invalid checksum/i);
     assert.match(log, /ACPI: 1 ACPI AML tables successfully acquired and loaded/);
     assert.match(log, /ACPI: PM: \(supports S0 S1 S3 S5\)/);
     assert.match(log, /PCI: Using ACPI for IRQ routing/);
+    assert.match(log, /ACPI: Using IOAPIC for interrupt routing/);
     assert.match(log, /DMI: vmxon PC/);
-    await say("poweroff -f", /reboot: Power down/);
+    domain.serial[0]!.write("poweroff -f\r");
     const reason = await domain.exited;
     assert.equal(reason.kind, "poweroff");
-  });
-});
-
-test("the power button is an ACPI event", { skip }, async () => {
-  await withShell(async (say, domain) => {
-    await say(
-      "mount -t proc proc /proc; mount -t sysfs sys /sys; cd /sys/firmware/acpi/interrupts; echo cd-$?",
-      /cd-0/,
-    );
-    await say("echo enable > ff_pwr_btn; cat ff_pwr_btn", /^ +0 .*EN.*enabled/m);
-    domain.powerButton();
-    await say("cat ff_pwr_btn; echo $((40+2))", /^ +1 .*\n42/m);
   });
 });
 
