@@ -23,11 +23,6 @@ const FIRMWARES: readonly Firmware[] = [
     config: { bios: "seabios", vgabios: "seabios" },
     files: ["/usr/share/seabios/bios-256k.bin", "/usr/share/seabios/vgabios-stdvga.bin"],
   },
-  {
-    name: "Bochs BIOS, LGPL VGA BIOS",
-    config: { bios: "bochs", vgabios: "lgpl" },
-    files: ["/usr/share/bochs/BIOS-bochs-latest", "/usr/share/vgabios/vgabios.bin"],
-  },
 ];
 
 const rows: string[] = [];

@@ -258,7 +258,7 @@ export function acpiTables(board: Board, facsAddress?: number): TableBlock {
 /** The firmware's part of what it shares with systems: hardware signature, waking vectors, global lock (5.2.10). */
 export function facsTable(): Uint8Array {
   const out = new Writer();
-  out.text("FACS");
+  out.put(FACS_SIGNATURE, 4);
   out.put(FACS_BYTES, 4);
   out.put(0, 24);
   out.put(FACS_VERSION, 1);
@@ -266,6 +266,8 @@ export function facsTable(): Uint8Array {
   return Uint8Array.from(out.bytes);
 }
 
+/** The first four bytes of a FACS, "FACS", as a little-endian word. */
+export const FACS_SIGNATURE = 0x53434146;
 /** Offset of the waking vector in the FACS. */
 export const FACS_WAKING_VECTOR = 12;
 

@@ -2,7 +2,7 @@
 import { CMOS_S3_RESUME } from "../../devices/pc-layout.ts";
 import type { FloppyDrive } from "../../hypervisor/backend.ts";
 import type { E820Entry } from "../../hypervisor/initial-state.ts";
-import { FACS_WAKING_VECTOR } from "../acpi/tables.ts";
+import { FACS_SIGNATURE, FACS_WAKING_VECTOR } from "../acpi/tables.ts";
 import { acpiPlaces, type Board } from "../board.ts";
 import type { Service } from "../service.ts";
 import { settleCdDrive } from "./atapi-post.ts";
@@ -183,15 +183,22 @@ function shadow(call: Call, image: Uint8Array): void {
   memory.write(ROM.BASE, image);
 }
 
-/** Out of suspend to RAM: memory is as it was, the chipset is not. The waking vector is a real-mode address. */
-function wake(call: Call, { board, memoryMap }: PostDeps): void {
+/** Where the system that was suspended wants to be woken, a real-mode address; 0 where it did not say. */
+function wakingVector({ context: { memory } }: Call, { board }: PostDeps): number {
+  const { facs } = acpiPlaces(board.memory);
+  return memory.read32(facs) === FACS_SIGNATURE ? memory.read32(facs + FACS_WAKING_VECTOR) : 0;
+}
+
+/** Out of suspend to RAM: memory is as it was, the chipset is not. */
+function wake(call: Call, deps: PostDeps): void {
+  const { board, memoryMap } = deps;
   const { cpu, memory, io } = call.context;
   addressLine20On(call);
   startControllers(call);
   setUpPci(call.context, board);
   shadowSystemRom(io, "locked");
   lockRoms(call);
-  const vector = memory.read32(acpiPlaces(board.memory).facs + FACS_WAKING_VECTOR);
+  const vector = wakingVector(call, deps);
   const segment = Math.floor(baseBytes(memoryMap) / 16);
   memory.write16(segment * 16 + EBDA.WAKE_POINTER, vector & 0x0f);
   memory.write16(segment * 16 + EBDA.WAKE_POINTER + 2, vector >>> 4);
@@ -232,9 +239,11 @@ function banner(call: Call, deps: PostDeps): string {
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
-function resume(call: Call, label: Label): void {
+function resume(call: Call, label: Label, deps: PostDeps): void {
   const reason = call.readCmos(CMOS.SHUTDOWN);
   call.writeCmos(CMOS.SHUTDOWN, 0);
+  // Without a place to go on at, waking is a start.
+  if (reason === CMOS_S3_RESUME.value && wakingVector(call, deps) === 0) return;
   const target = SHUTDOWN_LABELS[reason];
   if (target !== undefined) call.goTo(label(target));
 }
@@ -242,7 +251,7 @@ function resume(call: Call, label: Label): void {
 /** Services of POST. */
 export function postServices(label: Label, deps: PostDeps): Readonly<Record<string, Service>> {
   return {
-    reset: (context) => resume(new Call(context), label),
+    reset: (context) => resume(new Call(context), label, deps),
     post_setup: (context) => setUp(new Call(context), label, deps),
     wake: (context) => wake(new Call(context), deps),
     post_rom: (context) => {
