@@ -17,6 +17,8 @@ import { randomNumbers } from "./random-operations.ts";
 
 const MUTANTS = 5000;
 const SIZE = 1 << 20;
+/** No mutant's file grows beyond: some dozens of clusters of 2 MB, and a table of counts that moves. */
+const MOST = 192 * SIZE;
 /** More than an image of this size can need; a stall is what is looked for. */
 const STUCK_MS = 20_000;
 
@@ -69,7 +71,7 @@ async function exercise(bytes: Uint8Array, random: (limit: number) => number): P
     }
     await attempt(disk.flush());
     await attempt(disk.read(0, buffer));
-    assert.ok(file.size < 64 * SIZE, "the file grows without bound");
+    assert.ok(file.size < MOST, "the file grows without bound");
   }
   await attempt(disk.close());
   await checkQcow2({
